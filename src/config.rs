@@ -1,0 +1,350 @@
+//! Experiment TOML plus `--set` overrides → one validated, frozen [`RunConfig`], echoed into the run.
+//! Defaults live here and nowhere else; an unknown key is an error.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::task::{PromptStyle, Scheme};
+
+/// What can be wrong with an experiment file.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {path}: {source}")]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {message}")]
+    Invalid { path: PathBuf, message: String },
+    #[error("--set {assignment}: {message}")]
+    Override { assignment: String, message: String },
+    #[error("{key} = {value}: {message}")]
+    Value { key: &'static str, value: String, message: &'static str },
+}
+
+/// One experiment, fully resolved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunConfig {
+    pub name: String,
+    pub seed: u64,
+    /// Policy update cycles after the warm-up.
+    pub steps: u32,
+    /// `nano` (embedded), a local folder, or a hub id such as `google/medgemma-4b-it`.
+    pub model: String,
+    pub prompts: Option<PromptStyle>,
+    /// Compute threads; 0 uses every core.
+    pub threads: usize,
+    pub data: DataConfig,
+    pub scribe: ScribeConfig,
+    pub doctor: DoctorConfig,
+    pub reward: RewardConfig,
+    pub lora: LoraConfig,
+    pub sft: SftConfig,
+    pub algo: AlgoConfig,
+    pub checkpoint: CheckpointConfig,
+    pub eval: EvalConfig,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        RunConfig {
+            name: "run".into(),
+            seed: 1,
+            steps: 100,
+            model: "nano".into(),
+            prompts: None,
+            threads: 0,
+            data: DataConfig::default(),
+            scribe: ScribeConfig::default(),
+            doctor: DoctorConfig::default(),
+            reward: RewardConfig::default(),
+            lora: LoraConfig::default(),
+            sft: SftConfig::default(),
+            algo: AlgoConfig::default(),
+            checkpoint: CheckpointConfig::default(),
+            eval: EvalConfig::default(),
+        }
+    }
+}
+
+/// Where notes come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DataSource {
+    /// The embedded grammar of demo notes.
+    #[default]
+    Clinic,
+    /// MEDEC files named by `train` and `validation`.
+    Medec,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    pub source: DataSource,
+    /// MEDEC CSV or pairs JSONL to train on; relative to the working directory.
+    pub train: Option<PathBuf>,
+    /// MEDEC CSV to evaluate on; the split guard refuses a test file as `train` and shared vignettes.
+    pub validation: Option<PathBuf>,
+    /// Vignette groups the clinic source writes for training.
+    pub clinic_groups: usize,
+    /// Notes longer than this many tokens are left out and counted.
+    pub max_note_tokens: usize,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        DataConfig { source: DataSource::Clinic, train: None, validation: None, clinic_groups: 2000, max_note_tokens: 640 }
+    }
+}
+
+/// Which weights write for the Scribe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScribePolicy {
+    /// Adapter off.
+    #[default]
+    Base,
+    /// The policy in training.
+    Current,
+}
+
+/// The Scribe's generation and gates. Thresholds are calibrated on real MEDEC pairs (research: medserl-peers §5.2).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScribeConfig {
+    pub policy: ScribePolicy,
+    pub temperature: f32,
+    pub max_tokens: usize,
+    /// Attempts per sample before the static source is used and marked `fallback`.
+    pub max_attempts: u32,
+    /// Word-count ratio rewritten / source for augmentations.
+    pub augment_length_ratio: (f64, f64),
+    /// Character ratio for decoys.
+    pub decoy_length_ratio: (f64, f64),
+    /// Character ratio for injections (MEDEC's 1st-99th percentile).
+    pub inject_length_ratio: (f64, f64),
+    /// Fewest words an augmentation must change.
+    pub augment_min_edits: usize,
+    /// Most words (multiset) an injection may change.
+    pub inject_max_edits: usize,
+    /// Noise operations put into a decoy.
+    pub decoy_edits: usize,
+}
+
+impl Default for ScribeConfig {
+    fn default() -> Self {
+        ScribeConfig {
+            policy: ScribePolicy::Base,
+            temperature: 0.8,
+            max_tokens: 320,
+            max_attempts: 3,
+            augment_length_ratio: (0.7, 1.4),
+            decoy_length_ratio: (0.9, 1.1),
+            inject_length_ratio: (0.9, 1.1),
+            augment_min_edits: 2,
+            inject_max_edits: 12,
+            decoy_edits: 4,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DoctorConfig {
+    /// Samples a step; a multiple of four so that the quadrants are equal.
+    pub samples: usize,
+    /// Completions per sample (k).
+    pub completions: usize,
+    pub temperature: f32,
+    pub max_tokens: usize,
+}
+
+impl Default for DoctorConfig {
+    fn default() -> Self {
+        DoctorConfig { samples: 16, completions: 4, temperature: 1.0, max_tokens: 512 }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RewardConfig {
+    pub scheme: Scheme,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoraConfig {
+    pub rank: usize,
+    pub alpha: f64,
+}
+
+impl Default for LoraConfig {
+    fn default() -> Self {
+        LoraConfig { rank: 16, alpha: 32.0 }
+    }
+}
+
+/// The supervised warm-up before step 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SftConfig {
+    /// Training notes to use; 0 skips the warm-up.
+    pub notes: usize,
+    pub epochs: usize,
+    pub batch: usize,
+    pub learning_rate: f64,
+    /// Share of clean siblings mixed in (the origin has error notes only, which teaches "always error").
+    pub clean_fraction: f64,
+}
+
+impl Default for SftConfig {
+    fn default() -> Self {
+        SftConfig { notes: 0, epochs: 1, batch: 16, learning_rate: 2e-4, clean_fraction: 0.5 }
+    }
+}
+
+/// Advantage estimators (OpenRLHF names).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Estimator {
+    /// REINFORCE++: no baseline, global token normalisation.
+    #[default]
+    Reinforce,
+    /// REINFORCE++-baseline: group mean off, then global token normalisation.
+    ReinforceBaseline,
+    Rloo,
+    GroupNorm,
+    DrGrpo,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    #[default]
+    Openrlhf,
+    PaperV9,
+    Serl,
+}
+
+/// REINFORCE++ knobs; `None` takes the preset's value (research: serl-openrlhf §7).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlgoConfig {
+    pub preset: Preset,
+    pub estimator: Option<Estimator>,
+    /// Coefficient of the k1 penalty in the token reward.
+    pub kl_coef: Option<f64>,
+    pub clip_low: Option<f64>,
+    pub clip_high: Option<f64>,
+    pub reward_clip: Option<f64>,
+    /// Rollouts per optimizer step.
+    pub batch: Option<usize>,
+    /// Passes over the rollouts of a step.
+    pub epochs: Option<usize>,
+    pub learning_rate: Option<f64>,
+    pub warmup_ratio: Option<f64>,
+    pub min_lr_ratio: Option<f64>,
+    pub betas: Option<(f64, f64)>,
+    pub adam_eps: Option<f64>,
+    pub weight_decay: Option<f64>,
+    pub max_norm: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckpointConfig {
+    /// Steps between checkpoints.
+    pub every: u32,
+    /// Checkpoints kept.
+    pub keep: usize,
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        CheckpointConfig { every: 5, keep: 3 }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvalConfig {
+    /// Steps between held-out evaluations; the first and the last are always made. 0 makes only those.
+    pub every: u32,
+    /// Held-out notes read each time (pairs are kept whole).
+    pub notes: usize,
+}
+
+impl Default for EvalConfig {
+    fn default() -> Self {
+        EvalConfig { every: 0, notes: 200 }
+    }
+}
+
+impl RunConfig {
+    /// Reads an experiment file and applies `key.path=value` overrides.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<RunConfig, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        RunConfig::parse(path, &text, overrides)
+    }
+
+    /// Parses experiment text; `path` is only named in messages.
+    pub fn parse(path: &Path, text: &str, overrides: &[String]) -> Result<RunConfig, ConfigError> {
+        let invalid = |e: toml::de::Error| ConfigError::Invalid { path: path.to_owned(), message: e.to_string() };
+        // Parsed as a RunConfig first, so that a bad key is reported with its line before overrides blur positions.
+        toml::from_str::<RunConfig>(text).map_err(invalid)?;
+        let mut table: toml::Table = toml::from_str(text).map_err(invalid)?;
+        for assignment in overrides {
+            set(&mut table, assignment)?;
+        }
+        let config: RunConfig = table.try_into().map_err(invalid)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The resolved experiment as TOML.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string_pretty(self)
+    }
+
+    pub fn prompt_style(&self) -> PromptStyle {
+        self.prompts.unwrap_or(if self.model == "nano" { PromptStyle::Brief } else { PromptStyle::Full })
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        let refuse = |bad: bool, key, value: String, message| if bad { Err(ConfigError::Value { key, value, message }) } else { Ok(()) };
+        let d = &self.doctor;
+        refuse(d.samples == 0 || !d.samples.is_multiple_of(4), "doctor.samples", d.samples.to_string(), "must be a positive multiple of 4, one share per quadrant")?;
+        refuse(d.completions == 0, "doctor.completions", "0".into(), "must be at least 1")?;
+        refuse(d.max_tokens == 0, "doctor.max_tokens", "0".into(), "must be at least 1")?;
+        refuse(!(d.temperature > 0.0), "doctor.temperature", d.temperature.to_string(), "must be above 0: training needs samples, not one greedy answer")?;
+        refuse(!(self.scribe.temperature >= 0.0), "scribe.temperature", self.scribe.temperature.to_string(), "must not be negative")?;
+        refuse(self.scribe.max_attempts == 0, "scribe.max_attempts", "0".into(), "must be at least 1")?;
+        refuse(self.lora.rank == 0, "lora.rank", "0".into(), "must be at least 1")?;
+        refuse(self.checkpoint.every == 0, "checkpoint.every", "0".into(), "must be at least 1: a run that never saves cannot resume")?;
+        refuse(self.checkpoint.keep == 0, "checkpoint.keep", "0".into(), "must be at least 1")?;
+        refuse(!(0.0..=1.0).contains(&self.sft.clean_fraction), "sft.clean_fraction", self.sft.clean_fraction.to_string(), "must lie between 0 and 1")?;
+        refuse(self.sft.batch == 0, "sft.batch", "0".into(), "must be at least 1")?;
+        let medec = self.data.source == DataSource::Medec;
+        refuse(medec && self.data.train.is_none(), "data.train", "(missing)".into(), "source = \"medec\" needs the path of a MEDEC training file")?;
+        refuse(medec && self.data.validation.is_none(), "data.validation", "(missing)".into(), "source = \"medec\" needs the path of a MEDEC validation file")
+    }
+}
+
+/// Applies one `a.b=value` to a table; the value is read as TOML, or as a bare string where that fails.
+fn set(table: &mut toml::Table, assignment: &str) -> Result<(), ConfigError> {
+    let fail = |message: &str| ConfigError::Override { assignment: assignment.to_owned(), message: message.to_owned() };
+    let (path, value) = assignment.split_once('=').ok_or_else(|| fail("expected key=value, such as algo.learning_rate=1e-4"))?;
+    let value = toml::from_str::<toml::Table>(&format!("v = {value}"))
+        .ok()
+        .and_then(|mut t| t.remove("v"))
+        .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    let keys: Vec<&str> = path.trim().split('.').collect();
+    let (last, parents) = keys.split_last().ok_or_else(|| fail("the key is empty"))?;
+    let mut here = table;
+    for key in parents {
+        let next = here.entry((*key).to_owned()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        here = next.as_table_mut().ok_or_else(|| fail("a part of the key is a value, not a section"))?;
+    }
+    here.insert((*last).to_owned(), value);
+    Ok(())
+}

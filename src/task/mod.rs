@@ -1,0 +1,24 @@
+//! The game: what a note is, what a verdict is, what it earns.
+//! Pure words and rules. No I/O, no clock, no tensors, no random state; imports nothing of ours.
+
+pub mod label;
+pub mod note;
+pub mod prompt;
+pub mod quadrant;
+pub mod report;
+pub mod reward;
+pub mod rollout;
+pub mod sample;
+pub mod text;
+pub mod verdict;
+
+pub use label::{ErrorKind, Label, LabelledNote};
+pub use note::{Note, Sentence};
+pub use prompt::{Chat, PromptStyle, Role, Turn};
+pub use quadrant::Quadrant;
+pub use report::{Phase, QuadrantStats, StepReport};
+pub use reward::{Reward, Scheme};
+pub use rollout::{Completion, Generate, GenerateRequest, Rollout, Sampling, StopReason};
+pub use sample::{GateResult, Injection, Provenance, Sample};
+pub use text::Text;
+pub use verdict::{Malformation, Verdict};
