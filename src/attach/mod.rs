@@ -3,8 +3,10 @@
 
 pub mod client;
 pub mod live;
+mod outbox;
 pub mod protocol;
 pub mod server;
+mod wire;
 
 pub use client::Client;
 pub use live::Live;

@@ -1,0 +1,304 @@
+//! The trainer's end: a Unix socket served from a thread of its own. Sending folds the notice into the shared picture and
+//! queues it for every client; it never waits for one. What a Control means is not known here.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, ErrorKind},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileTypeExt, MetadataExt, PermissionsExt},
+        net::{UnixListener as StdListener, UnixStream as StdStream},
+    },
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{
+        UnixListener, UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::Notify,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::{
+    live::Live,
+    outbox::{Next, Outbox, Parcel},
+    protocol::{Control, Level, Notice},
+    wire,
+};
+
+/// What the address of a Unix socket can hold beside its closing NUL.
+const MAX_PATH_BYTES: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+const MAX_CONTROL_BYTES: usize = 64 << 10;
+const MAX_CLIENTS: usize = 64;
+/// Controls the trainer has not taken yet.
+const MAX_CONTROLS: usize = 256;
+/// How long a client that is being sent away may take to read its last lines.
+const FAREWELL: Duration = Duration::from_secs(2);
+const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(100);
+
+/// The running server; dropping it closes and unlinks the socket.
+pub struct Server {
+    shared: Arc<Shared>,
+    controls: Mutex<Receiver<Control>>,
+    thread: Option<JoinHandle<()>>,
+    path: PathBuf,
+    /// (device, inode) of our socket: a file that took its place is not ours to unlink.
+    socket: (u64, u64),
+}
+
+/// What the trainer and the server thread share.
+struct Shared {
+    state: Mutex<State>,
+    controls: SyncSender<Control>,
+    closing: Notify,
+}
+
+struct State {
+    live: Live,
+    outboxes: BTreeMap<u64, Outbox>,
+    n_clients_ever: u64,
+    closing: bool,
+}
+
+impl Server {
+    /// Binds the socket (0600) and starts serving; `live` is the picture the first clients get.
+    pub fn start(socket_path: PathBuf, live: Live) -> anyhow::Result<Server> {
+        let listener = bind(&socket_path)?;
+        let meta = fs::metadata(&socket_path)?;
+        let (sender, receiver) = sync_channel(MAX_CONTROLS);
+        let state = State { live, outboxes: BTreeMap::new(), n_clients_ever: 0, closing: false };
+        let shared = Arc::new(Shared { state: Mutex::new(state), controls: sender, closing: Notify::new() });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let serving = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("attach".into()).spawn(move || runtime.block_on(serve(listener, serving)))?;
+        let (controls, socket) = (Mutex::new(receiver), (meta.dev(), meta.ino()));
+        Ok(Server { shared, controls, thread: Some(thread), path: socket_path, socket })
+    }
+
+    /// Folds a notice into the picture and queues it for every client. Never blocks on a client.
+    pub fn send(&self, notice: Notice) {
+        self.shared.publish(notice);
+    }
+
+    /// The next Control, where one has come.
+    pub fn try_control(&self) -> Option<Control> {
+        self.controls.lock().unwrap_or_else(PoisonError::into_inner).try_recv().ok()
+    }
+
+    /// Waits for the next Control.
+    pub fn wait_control(&self, timeout: Duration) -> Option<Control> {
+        self.controls.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(timeout).ok()
+    }
+
+    /// A copy of the picture as of now.
+    pub fn live(&self) -> Live {
+        self.shared.lock().live.clone()
+    }
+
+    /// Gives clients two seconds to read what is queued, then closes and unlinks the socket.
+    pub fn shutdown(mut self) {
+        self.close();
+    }
+
+    fn close(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        let mut state = self.shared.lock();
+        state.closing = true;
+        state.outboxes.values_mut().for_each(Outbox::end);
+        drop(state);
+        self.shared.closing.notify_one();
+        // A panic over there has been reported by the panic hook; the socket must go all the same.
+        let _ = thread.join();
+        if fs::metadata(&self.path).is_ok_and(|m| (m.dev(), m.ino()) == self.socket) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, notice: Notice) {
+        let notice = wire::plain(notice);
+        let mut state = self.lock();
+        if !state.outboxes.is_empty() {
+            let parcel = Arc::new(Parcel::new(notice.clone()));
+            state.outboxes.values_mut().for_each(|outbox| outbox.push(&parcel));
+        }
+        state.live.apply(notice);
+    }
+
+    fn warn(&self, message: &str) {
+        self.publish(Notice::Log { level: Level::Warn, message: message.into() });
+    }
+
+    /// Gives a client its number, where there is room.
+    fn admit(&self, wake: &Arc<Notify>) -> Option<u64> {
+        let mut state = self.lock();
+        if state.outboxes.len() >= MAX_CLIENTS {
+            return None;
+        }
+        state.n_clients_ever += 1;
+        let client = state.n_clients_ever;
+        let mut outbox = Outbox::new(Arc::clone(wake));
+        if state.closing {
+            outbox.end();
+        }
+        state.outboxes.insert(client, outbox);
+        Some(client)
+    }
+
+    fn next(&self, client: u64) -> Next {
+        let mut state = self.lock();
+        let State { live, outboxes, .. } = &mut *state;
+        outboxes.get_mut(&client).map_or(Next::End, |outbox| outbox.next(live))
+    }
+
+    fn end(&self, client: u64) {
+        if let Some(outbox) = self.lock().outboxes.get_mut(&client) {
+            outbox.end();
+        }
+    }
+
+    fn remove(&self, client: u64) {
+        self.lock().outboxes.remove(&client);
+    }
+}
+
+/// Binds `path`, taking the place of a socket nobody listens on any more.
+fn bind(path: &Path) -> anyhow::Result<StdListener> {
+    let n_bytes = path.as_os_str().as_bytes().len();
+    if n_bytes > MAX_PATH_BYTES {
+        let at = path.display();
+        bail!(
+            "{at}: a socket path may have {MAX_PATH_BYTES} bytes, this one has {n_bytes}; use a shorter --run-dir or MEDSERL_HOME"
+        );
+    }
+    remove_stale(path)?;
+    let listener = StdListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    // Until this line the umask decides; the check of the peer's user holds all along.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn remove_stale(path: &Path) -> anyhow::Result<()> {
+    let at = path.display();
+    match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e).with_context(|| format!("cannot look at {at}")),
+        Ok(meta) if !meta.file_type().is_socket() => bail!("{at} is in the way and is not a socket; move it away"),
+        Ok(_) => {}
+    }
+    match StdStream::connect(path) {
+        Ok(_) => bail!("another trainer already listens on {at}; attach to it, or stop it first"),
+        Err(e) if e.kind() == ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).with_context(|| format!("cannot remove the stale socket {at}"))
+        }
+        Err(e) => Err(e).with_context(|| format!("cannot tell whether a trainer listens on {at}")),
+    }
+}
+
+async fn serve(listener: StdListener, shared: Arc<Shared>) {
+    let listener = match UnixListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(e) => return shared.warn(&format!("nobody can attach: {e}")),
+    };
+    let mut clients = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => _ = clients.spawn(serve_client(stream, Arc::clone(&shared))),
+                Err(e) => {
+                    shared.warn(&format!("a client could not attach: {e}"));
+                    sleep(AFTER_ACCEPT_ERROR).await;
+                }
+            },
+            Some(_) = clients.join_next() => {}
+            () = shared.closing.notified() => break,
+        }
+    }
+    // Whoever has not read everything by then is cut off.
+    let _ = timeout(FAREWELL, async { while clients.join_next().await.is_some() {} }).await;
+}
+
+async fn serve_client(stream: UnixStream, shared: Arc<Shared>) {
+    let ours = rustix::process::geteuid().as_raw();
+    match stream.peer_cred() {
+        Ok(peer) if peer.uid() == ours => {}
+        Ok(peer) => return shared.warn(&format!("refused a client of user {}: only user {ours} may attach", peer.uid())),
+        Err(e) => return shared.warn(&format!("refused a client whose user cannot be told: {e}")),
+    }
+    let wake = Arc::new(Notify::new());
+    let Some(client) = shared.admit(&wake) else {
+        return shared.warn(&format!("refused a client: {MAX_CLIENTS} are attached already"));
+    };
+    let (read, write) = stream.into_split();
+    let mut writer = std::pin::pin!(write_notices(write, &shared, client, &wake));
+    let dropped = tokio::select! {
+        read = read_controls(read, &shared) => read.err(),
+        _ = &mut writer => None,
+    };
+    if let Some(why) = dropped {
+        shared.warn(&format!("dropped a client: {why}"));
+        shared.end(client);
+        // It learns why, if it reads at all.
+        let _ = timeout(FAREWELL, writer).await;
+    }
+    shared.remove(client);
+}
+
+/// Writes until the client is gone or its outbox has ended.
+async fn write_notices(mut write: OwnedWriteHalf, shared: &Shared, client: u64, wake: &Notify) -> io::Result<()> {
+    loop {
+        match shared.next(client) {
+            Next::Parcels(parcels) => write.write_all(&parcels.iter().map(|p| p.line()).collect::<Vec<_>>().concat()).await?,
+            Next::Snapshot { n_skipped, live } => {
+                if n_skipped > 0 {
+                    write.write_all(&wire::encode(&Notice::Skipped { n_notices: n_skipped })).await?;
+                }
+                write.write_all(&wire::encode(&Notice::Snapshot { live })).await?;
+            }
+            Next::Wait => wake.notified().await,
+            Next::End => return write.shutdown().await,
+        }
+    }
+}
+
+/// Passes Controls on until the client is gone (`Ok`) or sends something that is none (the reason).
+async fn read_controls(read: OwnedReadHalf, shared: &Shared) -> Result<(), String> {
+    let mut read = BufReader::new(read);
+    loop {
+        let mut line = Vec::new();
+        let n_bytes = (&mut read).take(MAX_CONTROL_BYTES as u64 + 1).read_until(b'\n', &mut line).await;
+        match n_bytes {
+            Err(_) | Ok(0) => return Ok(()),
+            Ok(n_bytes) if n_bytes > MAX_CONTROL_BYTES => {
+                return Err(format!("its line is longer than {MAX_CONTROL_BYTES} bytes"));
+            }
+            Ok(_) => {}
+        }
+        let control = serde_json::from_slice(&line).map_err(|e| format!("its line is no control ({e})"))?;
+        shared.controls.try_send(control).map_err(|_| format!("{MAX_CONTROLS} controls wait already"))?;
+    }
+}

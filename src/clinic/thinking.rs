@@ -1,0 +1,32 @@
+//! What the Doctor of the corpus thinks: for each stated fact the right answer and what the note says, always true.
+//! Must not know the verdict, which is drawn by chance elsewhere.
+
+use super::{
+    story::Story,
+    tables::{Answer, Fact},
+};
+use crate::task::ErrorKind;
+
+/// One clause a stated fact, the diagnosis first and the others in note order. `spoken` adds "agrees" or "differs".
+pub(super) fn recall(story: &Story, wrong: bool, spoken: bool) -> String {
+    let mut facts: Vec<&'static Fact> = story.facts().collect();
+    facts.sort_by_key(|fact| fact.kind != ErrorKind::Diagnosis);
+    let clauses: Vec<String> = facts.into_iter().map(|fact| clause(fact, story.said(fact, wrong), spoken)).collect();
+    clauses.join(" ")
+}
+
+fn clause(fact: &Fact, said: &Answer, spoken: bool) -> String {
+    let lead = match fact.kind {
+        ErrorKind::Diagnosis => "Findings fit",
+        ErrorKind::CausalOrganism => "Organism should be",
+        ErrorKind::Pharmacotherapy => "Drug should be",
+        ErrorKind::Treatment => "Treatment should be",
+        ErrorKind::Management => "Next step should be",
+    };
+    let (right, said) = (&fact.right.text, &said.text);
+    match (spoken, right == said) {
+        (true, true) => format!("{lead} {right}; note says {said}: agrees."),
+        (true, false) => format!("{lead} {right}; note says {said}: differs."),
+        (false, _) => format!("{lead} {right}; note says {said}."),
+    }
+}

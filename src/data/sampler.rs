@@ -1,0 +1,102 @@
+//! The Balanced Quadrant sampler: which source notes the Scribe gets at a step. A pure function of (pools, seed, step).
+//!
+//! Each pool is walked in epochs: every note once, in an order drawn for that epoch; step and size say where on the walk to start.
+//! The error walk spreads each of the five kinds evenly over the epoch, so any stretch of it has about the pool's mix.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::error::DataError;
+use super::stream::{shuffle, stream, unit};
+use crate::task::{LabelledNote, Quadrant};
+
+/// The notes the Scribe may start from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pools {
+    pub errors: Vec<LabelledNote>,
+    pub cleans: Vec<LabelledNote>,
+}
+
+impl Pools {
+    /// Parts notes by label; an error note whose sentence id does not resolve (a listed violation) is left out. Neither pool may be empty.
+    pub fn new(notes: impl IntoIterator<Item = LabelledNote>) -> Result<Pools, DataError> {
+        let usable = notes.into_iter().filter(|note| note.corrected().is_some());
+        let (errors, cleans): (Vec<_>, Vec<_>) = usable.partition(|note| note.label.is_error());
+        match (errors.is_empty(), cleans.is_empty()) {
+            (true, _) => Err(DataError::EmptyPool { what: "error" }),
+            (_, true) => Err(DataError::EmptyPool { what: "clean" }),
+            _ => Ok(Pools { errors, cleans }),
+        }
+    }
+}
+
+/// Draws the sources of a step: `n_samples / 4` a quadrant, interleaved AE, AS, SD, SI, AE, … No note comes twice and no vignette
+/// group comes twice where the pools are large enough; an empty pool gives its quadrants nothing ([`Pools::new`] refuses one).
+pub fn draw(pools: &Pools, seed: u64, step: u32, n_samples: usize) -> Vec<(Quadrant, LabelledNote)> {
+    let share = n_samples / Quadrant::ALL.len();
+    let mut groups = HashSet::new();
+    let errors = walk(&pools.errors, |epoch| error_order(&pools.errors, seed, epoch), step, share, &mut groups);
+    let cleans = walk(&pools.cleans, |epoch| clean_order(pools.cleans.len(), seed, epoch), step, 3 * share, &mut groups);
+    let (mut errors, mut cleans) = (errors.into_iter(), cleans.into_iter());
+    let quadrants = Quadrant::ALL.iter().cycle().take(share * Quadrant::ALL.len());
+    let source = |quadrant: &Quadrant| {
+        let note = if quadrant.starts_from_error() { errors.next() } else { cleans.next() };
+        note.map(|note| (*quadrant, note.clone()))
+    };
+    quadrants.filter_map(source).collect()
+}
+
+/// Takes `count` notes from the walk's place for this step on, passing over notes and groups already taken in the step.
+fn walk<'a>(
+    pool: &'a [LabelledNote],
+    order: impl Fn(u64) -> Vec<usize>,
+    step: u32,
+    count: usize,
+    groups: &mut HashSet<&'a str>,
+) -> Vec<&'a LabelledNote> {
+    if pool.is_empty() {
+        return Vec::new();
+    }
+    let length = pool.len() as u64;
+    let first = u64::from(step) * count as u64;
+    let mut epochs: HashMap<u64, Vec<usize>> = HashMap::new();
+    let mut at = |place: u64| epochs.entry(place / length).or_insert_with_key(|epoch| order(*epoch))[(place % length) as usize];
+    let mut picked = Vec::new();
+    // Two epochs from any place hold every note. The second pass lets groups repeat, for pools with fewer groups than are needed.
+    for groups_may_repeat in [false, true] {
+        for place in first..first + 2 * length {
+            if picked.len() == count {
+                break;
+            }
+            let note = at(place);
+            if !picked.contains(&note) && (groups.insert(&pool[note].note.group) || groups_may_repeat) {
+                picked.push(note);
+            }
+        }
+    }
+    // A pool smaller than the step needs: its notes come round again.
+    picked.iter().cycle().take(count).map(|&note| &pool[note]).collect()
+}
+
+fn clean_order(length: usize, seed: u64, epoch: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..length).collect();
+    shuffle(&mut stream(seed, "src-cln", epoch, 0), &mut order);
+    order
+}
+
+/// Each kind's notes in an order of their own, at even distances from a drawn start, all kinds merged.
+fn error_order(errors: &[LabelledNote], seed: u64, epoch: u64) -> Vec<usize> {
+    let mut kinds: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (at, note) in errors.iter().enumerate() {
+        kinds.entry(note.label.kind()).or_default().push(at);
+    }
+    let mut placed = Vec::with_capacity(errors.len());
+    for (kind, mut members) in kinds {
+        let mut rng = stream(seed, "src-err", epoch, kind.map_or(0, |kind| kind as u64 + 1));
+        shuffle(&mut rng, &mut members);
+        let start = unit(&mut rng);
+        let distance = 1.0 / members.len() as f64;
+        placed.extend(members.into_iter().enumerate().map(|(rank, at)| ((rank as f64 + start) * distance, at)));
+    }
+    placed.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    placed.into_iter().map(|(_, at)| at).collect()
+}

@@ -1,0 +1,87 @@
+//! MEDEC's `Sentences` column: one `<id> <text>` or `<id> | <text>` line a sentence.
+//! Ids are looked up, never renumbered; lines without an id of their own fold into the sentence before.
+
+use crate::task::Sentence;
+
+/// The column as sentences, and what had to be done to read it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parsed {
+    pub sentences: Vec<Sentence>,
+    /// Continuation lines folded into the sentence before them.
+    pub folded: usize,
+    /// Sentence ids that are skipped.
+    pub missing: Vec<u32>,
+}
+
+/// A line that may open a sentence: its number and the text behind it.
+#[derive(Clone, Copy)]
+struct Opening<'a> {
+    id: u32,
+    text: &'a str,
+    piped: bool,
+}
+
+/// Parses a whole column; `None` where its first line carries no id.
+pub fn parse(column: &str) -> Option<Parsed> {
+    let lines: Vec<&str> = column.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let piped = opening(lines.first()?)?.piped;
+    // In a file with pipes a line without one is a continuation, whatever it starts with.
+    let openings: Vec<Option<Opening>> = lines.iter().map(|line| opening(line).filter(|o| o.piped == piped)).collect();
+    let mut parsed = Parsed::default();
+    for (at, line) in lines.iter().enumerate() {
+        let last = parsed.sentences.last().map(|s| s.id);
+        match openings[at].filter(|o| opens(last, o, &openings[at + 1..])) {
+            Some(o) => {
+                parsed.missing.extend(last.map_or(0..0, |last| last + 1..o.id));
+                parsed.sentences.push(Sentence { id: o.id, text: one_line(o.text) });
+            }
+            None => fold(&mut parsed, line),
+        }
+    }
+    Some(parsed)
+}
+
+/// Collapses every run of white space, line breaks included, into one space.
+pub fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn fold(parsed: &mut Parsed, line: &str) {
+    if let Some(sentence) = parsed.sentences.last_mut() {
+        sentence.text = one_line(&format!("{} {line}", sentence.text));
+        parsed.folded += 1;
+    }
+}
+
+fn opening(line: &str) -> Option<Opening<'_>> {
+    let digits = line.bytes().take_while(u8::is_ascii_digit).count();
+    let id = line[..digits].parse().ok()?;
+    let rest = &line[digits..];
+    let text = rest.trim_start();
+    if let Some(text) = text.strip_prefix('|') {
+        return Some(Opening { id, text: text.trim(), piped: true });
+    }
+    // `120/70 mm` and `3.5 mg` continue a sentence; `7` alone is an empty one.
+    (text.len() < rest.len() || rest.is_empty()).then_some(Opening { id, text, piped: false })
+}
+
+/// Whether a numbered line opens the sentence after `last`, or is a continuation that happens to start with a number.
+fn opens(last: Option<u32>, line: &Opening, later: &[Option<Opening>]) -> bool {
+    let Some(last) = last else { return true };
+    let expected = last + 1;
+    let later_expected = later.iter().flatten().find(|o| o.id == expected);
+    if line.id == expected {
+        // "... for / 7 days. / 7 He was ...": the capitalised line is the sentence.
+        return line.piped || !(starts_lower(line.text) && later_expected.is_some_and(|o| starts_upper(o.text)));
+    }
+    let letter = line.text.starts_with(char::is_alphabetic);
+    line.id > expected && later_expected.is_none() && (line.piped || letter)
+}
+
+fn starts_lower(text: &str) -> bool {
+    text.starts_with(char::is_lowercase)
+}
+
+fn starts_upper(text: &str) -> bool {
+    text.starts_with(char::is_uppercase)
+}

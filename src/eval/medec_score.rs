@@ -1,0 +1,178 @@
+//! The official MEDIQA-CORR metrics of a submission: flag accuracy, sentence accuracy, ROUGE on the corrections.
+//! "Subset" scores only notes where truth and submission both have a correction, so it ignores recall; "composite" runs
+//! over all notes, both-NA counting 1 and one-sided NA 0. Always read a subset score beside its size.
+
+use serde::{Deserialize, Serialize};
+
+use crate::task::Text;
+
+use super::{
+    graded::ratio,
+    reference::Reference,
+    rouge::{Rouge, rouge},
+    submission::{BadLine, NA, Prediction, Submission, collapse},
+};
+
+/// F of one ROUGE variant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CorrectionScore {
+    /// Mean over the scored pairs; `None` where there is none.
+    pub subset: Option<f64>,
+    pub composite: f64,
+    /// The subset mean that repeating the error sentence unchanged would get on the same pairs.
+    pub no_op: Option<f64>,
+}
+
+/// The official counters, under shorter names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    pub total_texts: usize,
+    pub reference_na: usize,
+    pub total_system_texts: usize,
+    pub system_na: usize,
+    pub correct_na: usize,
+    /// Notes where both sides have a correction: the size of the subset.
+    pub scored_pairs: usize,
+    /// Of these, pairs ROUGE refuses (nothing but full stops); they score 0. The official script raises there.
+    pub unscorable_pairs: usize,
+    /// Of these, corrections that repeat the error sentence.
+    pub no_ops: usize,
+}
+
+/// Everything the official script reports, and what it hides.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OfficialScores {
+    pub flag_accuracy: f64,
+    pub sentence_accuracy: f64,
+    pub rouge_1: CorrectionScore,
+    pub rouge_2: CorrectionScore,
+    pub rouge_l: CorrectionScore,
+    pub counters: Counters,
+    /// Notes of the reference without a line: they count as wrong.
+    pub missing: Vec<String>,
+    /// Submitted ids the reference does not know: ignored.
+    pub unknown: Vec<String>,
+    /// Ids with several lines: the last counted.
+    pub duplicates: Vec<String>,
+    /// Ids with several rows in the reference: the last counted.
+    pub reference_duplicates: Vec<String>,
+    pub reference_empty_rows: usize,
+    pub bad_lines: Vec<BadLine>,
+}
+
+/// Scores a submission with the official rules.
+pub fn score(reference: &Reference, submission: &Submission) -> OfficialScores {
+    let predicted = |id: &String| submission.predictions.get(id);
+    let right = |is: &dyn Fn(&Prediction, &super::reference::Truth) -> bool| {
+        let n = reference.truths.iter().filter(|(id, truth)| predicted(id).is_some_and(|p| is(p, truth))).count();
+        ratio(n, reference.truths.len())
+    };
+    let corrections = Corrections::collect(reference, submission);
+    OfficialScores {
+        flag_accuracy: right(&|p, truth| p.flag == truth.flag),
+        sentence_accuracy: right(&|p, truth| p.sentence == truth.sentence),
+        rouge_1: corrections.score(|r| r.one.f),
+        rouge_2: corrections.score(|r| r.two.f),
+        rouge_l: corrections.score(|r| r.l.f),
+        counters: corrections.counters,
+        missing: reference.truths.keys().filter(|id| predicted(id).is_none()).cloned().collect(),
+        unknown: submission.predictions.keys().filter(|id| !reference.truths.contains_key(*id)).cloned().collect(),
+        duplicates: submission.duplicates.iter().cloned().collect(),
+        reference_duplicates: reference.duplicates.clone(),
+        reference_empty_rows: reference.n_empty_rows,
+        bad_lines: submission.bad_lines.clone(),
+    }
+}
+
+/// ROUGE of every scored pair, and of repeating the error sentence there.
+struct Corrections {
+    counters: Counters,
+    rouges: Vec<Rouge>,
+    no_op_rouges: Vec<Rouge>,
+}
+
+impl Corrections {
+    fn collect(reference: &Reference, submission: &Submission) -> Corrections {
+        let mut all = Corrections { counters: Counters::default(), rouges: Vec::new(), no_op_rouges: Vec::new() };
+        for (id, truth) in &reference.truths {
+            let c = &mut all.counters;
+            c.total_texts += 1;
+            c.reference_na += usize::from(truth.correction == NA);
+            let Some(prediction) = submission.predictions.get(id) else { continue };
+            c.total_system_texts += 1;
+            c.system_na += usize::from(prediction.correction == NA);
+            match (truth.correction == NA, prediction.correction == NA) {
+                (true, true) => c.correct_na += 1,
+                (false, false) => all.add_pair(&prediction.correction, &truth.correction, truth.error_sentence.as_deref()),
+                _ => {}
+            }
+        }
+        all
+    }
+
+    fn add_pair(&mut self, hypothesis: &str, reference: &str, error_sentence: Option<&str>) {
+        let scored = rouge(hypothesis, reference);
+        self.counters.scored_pairs += 1;
+        self.counters.unscorable_pairs += usize::from(scored.is_none());
+        self.rouges.push(scored.unwrap_or_default());
+        if let Some(unchanged) = error_sentence {
+            self.counters.no_ops += usize::from(collapse(unchanged) == hypothesis);
+            self.no_op_rouges.push(rouge(unchanged, reference).unwrap_or_default());
+        }
+    }
+
+    fn score(&self, f: impl Fn(&Rouge) -> f64) -> CorrectionScore {
+        let sum: f64 = self.rouges.iter().map(&f).sum();
+        let mean = |rouges: &[Rouge]| (!rouges.is_empty()).then(|| rouges.iter().map(&f).sum::<f64>() / rouges.len() as f64);
+        let total = self.counters.total_texts.max(1) as f64;
+        CorrectionScore {
+            subset: mean(&self.rouges),
+            composite: (sum + self.counters.correct_na as f64) / total,
+            no_op: mean(&self.no_op_rouges),
+        }
+    }
+}
+
+impl OfficialScores {
+    /// Plain lines to print, warnings last.
+    pub fn lines(&self) -> Vec<String> {
+        let c = &self.counters;
+        let mut lines = vec![
+            format!("{:<18} {}", "notes", c.total_texts),
+            format!("{:<18} {:.4}", "flag accuracy", self.flag_accuracy),
+            format!("{:<18} {:.4}", "sentence accuracy", self.sentence_accuracy),
+        ];
+        for (name, score) in [("ROUGE-1 F", &self.rouge_1), ("ROUGE-2 F", &self.rouge_2), ("ROUGE-L F", &self.rouge_l)] {
+            let show = |value: Option<f64>| value.map_or("n/a".to_owned(), |v| format!("{v:.4}"));
+            let (subset, no_op) = (show(score.subset), show(score.no_op));
+            lines.push(format!("{name:<18} composite {:.4}, subset {subset}, unchanged sentence {no_op}", score.composite));
+        }
+        lines.push(format!("{:<18} {} pairs, {} of them unchanged (package: rouge 1.0.1)", "subset", c.scored_pairs, c.no_ops));
+        lines.extend(self.warnings());
+        lines
+    }
+
+    /// What was missing, repeated, unknown or unreadable; empty for a faultless submission.
+    pub fn warnings(&self) -> Vec<String> {
+        let ids = |what: &str, ids: &[String]| (!ids.is_empty()).then(|| format!("{what}: {} ({})", ids.len(), first_few(ids)));
+        let bad: Vec<String> = self.bad_lines.iter().map(|bad| bad.line.to_string()).collect();
+        let n = self.counters.unscorable_pairs;
+        let warnings = [
+            ids("notes without a line, counted as wrong", &self.missing),
+            ids("lines for notes the reference does not have, ignored", &self.unknown),
+            ids("notes with several lines, the last counted", &self.duplicates),
+            ids("notes with several rows in the reference, the last counted", &self.reference_duplicates),
+            ids("lines not of the form ID FLAG SENTENCE-ID CORRECTION, dropped", &bad),
+            (n > 0).then(|| format!("corrections without a word, scored 0: {n} (the official script stops there)")),
+            (self.reference_empty_rows > 0)
+                .then(|| format!("empty rows of the reference, left out: {}", self.reference_empty_rows)),
+        ];
+        warnings.into_iter().flatten().collect()
+    }
+}
+
+fn first_few(ids: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<&str> = ids.iter().take(SHOWN).map(String::as_str).collect();
+    Text::new(&format!("{}{}", shown.join(", "), if ids.len() > SHOWN { ", …" } else { "" })).to_string()
+}

@@ -1,0 +1,187 @@
+//! Gemma 3, text tower, on flat token rows: embedding, layers, final norm. One page, top to bottom.
+//!
+//! Norms are `1 + w`; embeddings are scaled by sqrt(hidden); q and k are normed per head before rope; every block has a norm
+//! before and after; five local layers (windowed, own rope base) precede each global one; the head is tied to the embedding.
+
+use std::sync::Arc;
+
+use candle_core::{Device, Result, Tensor};
+
+use super::{
+    lora::{AdapterView, Projection},
+    ops::{
+        attention::{Heads, attention},
+        geglu::geglu,
+        linear::{Grad, linear, lora_linear},
+        logprob::linear_logprob,
+        norm::rms_norm,
+        rope::{RopeTable, rope},
+    },
+    plan::Plan,
+    spec::Spec,
+    weights::Weights,
+};
+
+/// One decoder layer's weights; projections are (out, in).
+#[derive(Debug)]
+struct Layer {
+    projections: [Tensor; 7],
+    input_norm: Tensor,
+    post_attention_norm: Tensor,
+    pre_feedforward_norm: Tensor,
+    post_feedforward_norm: Tensor,
+    q_norm: Tensor,
+    k_norm: Tensor,
+    global: bool,
+}
+
+/// The model. Weights are trainable exactly where the tensors it was built from are variables.
+#[derive(Debug)]
+pub struct Gemma3 {
+    pub spec: Spec,
+    embedding: Tensor,
+    layers: Vec<Layer>,
+    final_norm: Tensor,
+    rope_local: Arc<RopeTable>,
+    rope_global: Arc<RopeTable>,
+    device: Device,
+}
+
+/// Computes one layer's attention output from its rotated q, k and its v: over a plan in training, over caches in decoding.
+pub trait Attend {
+    fn attend(&mut self, layer: usize, q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads) -> Result<Tensor>;
+}
+
+/// Attention over the rows of a plan.
+pub struct OverPlan<'a>(pub &'a Arc<Plan>);
+
+impl Attend for OverPlan<'_> {
+    fn attend(&mut self, _layer: usize, q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads) -> Result<Tensor> {
+        attention(q, k, v, heads, self.0)
+    }
+}
+
+impl Gemma3 {
+    /// Builds the model. `n_positions` bounds sequence length (and the rope tables, which all layers share).
+    pub fn new(spec: Spec, weights: &Weights, n_positions: usize) -> anyhow::Result<Gemma3> {
+        let (h, hd) = (spec.hidden_size, spec.head_dim);
+        let (q, kv, f) = (spec.n_heads * hd, spec.n_kv_heads * hd, spec.intermediate_size);
+        let embedding = weights.get("embed_tokens.weight", &[spec.vocab_size, h])?;
+        let mut layers = Vec::with_capacity(spec.n_layers());
+        for (i, global) in spec.global_layers.iter().enumerate() {
+            let get = |name: &str, shape: &[usize]| weights.get(&format!("layers.{i}.{name}.weight"), shape);
+            let projection = |p: Projection, shape: &[usize]| get(p.path(), shape);
+            layers.push(Layer {
+                projections: [
+                    projection(Projection::Q, &[q, h])?,
+                    projection(Projection::K, &[kv, h])?,
+                    projection(Projection::V, &[kv, h])?,
+                    projection(Projection::O, &[h, q])?,
+                    projection(Projection::Gate, &[f, h])?,
+                    projection(Projection::Up, &[f, h])?,
+                    projection(Projection::Down, &[h, f])?,
+                ],
+                input_norm: get("input_layernorm", &[h])?,
+                post_attention_norm: get("post_attention_layernorm", &[h])?,
+                pre_feedforward_norm: get("pre_feedforward_layernorm", &[h])?,
+                post_feedforward_norm: get("post_feedforward_layernorm", &[h])?,
+                q_norm: get("self_attn.q_norm", &[hd])?,
+                k_norm: get("self_attn.k_norm", &[hd])?,
+                global: *global,
+            });
+        }
+        let n_positions = n_positions.min(spec.max_positions);
+        Ok(Gemma3 {
+            final_norm: weights.get("norm.weight", &[h])?,
+            rope_local: Arc::new(RopeTable::new(hd, spec.rope_theta_local, 1.0, n_positions)),
+            rope_global: Arc::new(RopeTable::new(hd, spec.rope_theta_global, spec.rope_scale_global, n_positions)),
+            device: embedding.device().clone(),
+            embedding,
+            layers,
+            spec,
+        })
+    }
+
+    /// Sequences longer than this are refused.
+    pub fn n_positions(&self) -> usize {
+        self.rope_global.n_positions()
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Token ids of all rows of `plan` → final hidden states (N, H), ready for the head.
+    pub fn forward(&self, ids: &[u32], plan: &Arc<Plan>, adapter: Option<&AdapterView>) -> Result<Tensor> {
+        self.forward_with(ids, plan.positions(), adapter, &mut OverPlan(plan))
+    }
+
+    /// The same with attention supplied by the caller; `positions` has one entry a row.
+    pub fn forward_with(&self, ids: &[u32], positions: Arc<Vec<u32>>, adapter: Option<&AdapterView>, attend: &mut dyn Attend) -> Result<Tensor> {
+        let mut x = self.embed(ids)?; // (N, H)
+        for i in 0..self.layers.len() {
+            x = self.layer(i, &x, &positions, adapter, attend)?;
+        }
+        self.norm(&x, &self.final_norm)
+    }
+
+    /// Scaled embeddings (N, H).
+    pub fn embed(&self, ids: &[u32]) -> Result<Tensor> {
+        let ids = Tensor::new(ids, &self.device)?;
+        self.embedding.index_select(&ids, 0)? * (self.spec.hidden_size as f64).sqrt()
+    }
+
+    /// One decoder layer, (N, H) → (N, H).
+    pub fn layer(&self, i: usize, x: &Tensor, positions: &Arc<Vec<u32>>, adapter: Option<&AdapterView>, attend: &mut dyn Attend) -> Result<Tensor> {
+        let layer = &self.layers[i];
+        let project = |p: Projection, x: &Tensor| self.project(i, p, x, adapter);
+        let table = if layer.global { &self.rope_global } else { &self.rope_local };
+
+        let h = self.norm(x, &layer.input_norm)?;
+        let q = rope(&self.norm(&project(Projection::Q, &h)?, &layer.q_norm)?, table, positions)?; // (N, heads * hd)
+        let k = rope(&self.norm(&project(Projection::K, &h)?, &layer.k_norm)?, table, positions)?; // (N, kv heads * hd)
+        let v = project(Projection::V, &h)?;
+        let mixed = attend.attend(i, &q, &k, &v, self.heads(layer.global))?;
+        let x = (x + self.norm(&project(Projection::O, &mixed)?, &layer.post_attention_norm)?)?;
+
+        let h = self.norm(&x, &layer.pre_feedforward_norm)?;
+        let h = geglu(&project(Projection::Gate, &h)?, &project(Projection::Up, &h)?)?; // (N, F)
+        x + self.norm(&project(Projection::Down, &h)?, &layer.post_feedforward_norm)?
+    }
+
+    /// Log-prob, entropy and log-sum-exp (3, N) of `targets` given final hidden states (N, H).
+    pub fn logprobs(&self, hidden: &Tensor, targets: &[u32], temperature: f32) -> Result<Tensor> {
+        linear_logprob(hidden, &self.embedding, targets, temperature, grad_of(&self.embedding))
+    }
+
+    /// Whole logits (N, V): for the sampler and for parity, never for training.
+    pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        linear(hidden, &self.embedding, Grad::InputOnly)
+    }
+
+    fn heads(&self, global: bool) -> Heads {
+        Heads {
+            n_heads: self.spec.n_heads,
+            n_kv_heads: self.spec.n_kv_heads,
+            head_dim: self.spec.head_dim,
+            scale: (1.0 / self.spec.query_pre_attn_scalar.sqrt()) as f32,
+            window: if global { None } else { Some(self.spec.sliding_window) },
+        }
+    }
+
+    fn norm(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        rms_norm(x, weight, self.spec.norm_eps as f32)
+    }
+
+    fn project(&self, layer: usize, projection: Projection, x: &Tensor, adapter: Option<&AdapterView>) -> Result<Tensor> {
+        let w = &self.layers[layer].projections[projection as usize];
+        match adapter.map(|adapter| (adapter.pair(layer, projection), adapter.scale)) {
+            Some(((a, b), scale)) => lora_linear(x, w, a, b, scale),
+            None => linear(x, w, grad_of(w)),
+        }
+    }
+}
+
+fn grad_of(weight: &Tensor) -> Grad {
+    if weight.is_variable() { Grad::Weight } else { Grad::InputOnly }
+}

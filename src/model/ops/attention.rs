@@ -1,0 +1,219 @@
+//! Causal grouped-query attention over a [`Plan`]: scores are scaled, windowed by position, and a completion sees its prompt.
+//!
+//! Forward keeps nothing but its output; backward recomputes the probabilities (as flash attention does), one head of one
+//! group at a time, so memory stays at (rows of a segment) x (keys it sees).
+
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::{
+    gemm::{Mat, Threads, gemm},
+    simd, slice, with_slice,
+};
+use crate::model::plan::{Plan, Segment};
+
+/// The shape of an attention layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Heads {
+    pub n_heads: usize,
+    pub n_kv_heads: usize,
+    pub head_dim: usize,
+    /// Scores are multiplied by this.
+    pub scale: f32,
+    /// Keys more than `window - 1` positions back are hidden; `None` sees all.
+    pub window: Option<usize>,
+}
+
+impl Heads {
+    fn q_width(&self) -> usize {
+        self.n_heads * self.head_dim
+    }
+
+    fn kv_width(&self) -> usize {
+        self.n_kv_heads * self.head_dim
+    }
+
+    /// Query heads per key head.
+    fn group(&self) -> usize {
+        self.n_heads / self.n_kv_heads
+    }
+
+    /// First visible key position for a query at `position`.
+    pub fn first_visible(&self, position: usize) -> usize {
+        self.window.map_or(0, |w| (position + 1).saturating_sub(w))
+    }
+}
+
+/// q (N, heads * hd), k and v (N, kv heads * hd) → (N, heads * hd)
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, plan: &Arc<Plan>) -> Result<Tensor> {
+    q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, Attention { heads, plan: plan.clone() })
+}
+
+struct Attention {
+    heads: Heads,
+    plan: Arc<Plan>,
+}
+
+impl Attention {
+    /// One task per (group, key head).
+    fn tasks(&self) -> Vec<(usize, usize)> {
+        (0..self.plan.groups.len()).flat_map(|g| (0..self.heads.n_kv_heads).map(move |h| (g, h))).collect()
+    }
+
+    fn segments(&self, group: usize) -> &[Segment] {
+        let (from, to) = self.plan.groups[group];
+        &self.plan.segments[from..to]
+    }
+
+    /// Copies the rows a segment sees (its prompt, then itself) of one key head, (keys, hd).
+    fn visible(&self, x: &[f32], kv_head: usize, segment: &Segment) -> Vec<f32> {
+        let (width, hd) = (self.heads.kv_width(), self.heads.head_dim);
+        let mut rows = Vec::with_capacity((segment.first_position + segment.len) * hd);
+        let mut copy = |start: usize, len: usize| {
+            for row in start..start + len {
+                let at = row * width + kv_head * hd;
+                rows.extend_from_slice(&x[at..at + hd]);
+            }
+        };
+        if let Some(parent) = segment.parent {
+            let parent = self.plan.segments[parent];
+            copy(parent.start, parent.len);
+        }
+        copy(segment.start, segment.len);
+        rows
+    }
+
+    /// Probabilities of one query head over a segment, (len, keys), zero where hidden.
+    fn probabilities(&self, q: &[f32], head: usize, keys: &[f32], segment: &Segment) -> Vec<f32> {
+        let (width, hd) = (self.heads.q_width(), self.heads.head_dim);
+        let (m, n) = (segment.len, segment.first_position + segment.len);
+        let mut p = vec![0f32; m * n];
+        gemm((m, n, hd), Mat::rows(&q[segment.start * width + head * hd..], width), Mat::t(keys, hd), &mut p, n, false, 1.0, Threads::One);
+        for (i, row) in p.chunks_mut(n).enumerate() {
+            let position = segment.first_position + i;
+            let first = self.heads.first_visible(position);
+            row[..first].fill(0.0);
+            row[position + 1..].fill(0.0);
+            simd::vectorised(|| simd::softmax(&mut row[first..=position], self.heads.scale));
+        }
+        p
+    }
+
+    /// Output of one task over its group's rows, (rows, group heads * hd).
+    fn forward_task(&self, (group, kv_head): (usize, usize), q: &[f32], k: &[f32], v: &[f32]) -> Vec<f32> {
+        let (hd, per_kv) = (self.heads.head_dim, self.heads.group());
+        let (start, rows) = self.plan.group_rows(group);
+        let width = per_kv * hd;
+        let mut out = vec![0f32; rows * width];
+        for segment in self.segments(group) {
+            let (keys, values) = (self.visible(k, kv_head, segment), self.visible(v, kv_head, segment));
+            let n = segment.first_position + segment.len;
+            for g in 0..per_kv {
+                let p = self.probabilities(q, kv_head * per_kv + g, &keys, segment);
+                let at = (segment.start - start) * width + g * hd;
+                gemm((segment.len, hd, n), Mat::rows(&p, n), Mat::rows(&values, hd), &mut out[at..], width, false, 1.0, Threads::One);
+            }
+        }
+        out
+    }
+
+    /// Gradients of one task: dq (rows, group heads * hd), dk and dv (rows, hd).
+    fn backward_task(&self, (group, kv_head): (usize, usize), q: &[f32], k: &[f32], v: &[f32], grad: &[f32]) -> [Vec<f32>; 3] {
+        let (hd, per_kv, q_width) = (self.heads.head_dim, self.heads.group(), self.heads.q_width());
+        let (start, rows) = self.plan.group_rows(group);
+        let width = per_kv * hd;
+        let (mut dq, mut dk, mut dv) = (vec![0f32; rows * width], vec![0f32; rows * hd], vec![0f32; rows * hd]);
+        for segment in self.segments(group) {
+            let (keys, values) = (self.visible(k, kv_head, segment), self.visible(v, kv_head, segment));
+            let (m, n) = (segment.len, segment.first_position + segment.len);
+            let (mut d_keys, mut d_values) = (vec![0f32; n * hd], vec![0f32; n * hd]);
+            let mut ds = vec![0f32; m * n];
+            for g in 0..per_kv {
+                let head = kv_head * per_kv + g;
+                let p = self.probabilities(q, head, &keys, segment);
+                let at = segment.start * q_width + head * hd;
+                gemm((n, hd, m), Mat::t(&p, n), Mat::rows(&grad[at..], q_width), &mut d_values, hd, true, 1.0, Threads::One);
+                gemm((m, n, hd), Mat::rows(&grad[at..], q_width), Mat::t(&values, hd), &mut ds, n, false, 1.0, Threads::One);
+                for (p, ds) in p.chunks(n).zip(ds.chunks_mut(n)) {
+                    simd::vectorised(|| softmax_backward(p, ds, self.heads.scale));
+                }
+                let out = (segment.start - start) * width + g * hd;
+                gemm((m, hd, n), Mat::rows(&ds, n), Mat::rows(&keys, hd), &mut dq[out..], width, false, 1.0, Threads::One);
+                gemm((n, hd, m), Mat::t(&ds, n), Mat::rows(&q[at..], q_width), &mut d_keys, hd, true, 1.0, Threads::One);
+            }
+            self.add_visible(&d_keys, segment, start, &mut dk);
+            self.add_visible(&d_values, segment, start, &mut dv);
+        }
+        [dq, dk, dv]
+    }
+
+    /// Adds gradients of the visible rows back to the rows of the group.
+    fn add_visible(&self, grad: &[f32], segment: &Segment, group_start: usize, out: &mut [f32]) {
+        let hd = self.heads.head_dim;
+        let prompt = segment.first_position * hd;
+        if let Some(parent) = segment.parent {
+            let at = (self.plan.segments[parent].start - group_start) * hd;
+            simd::vectorised(|| simd::add_scaled(&mut out[at..at + prompt], 1.0, &grad[..prompt]));
+        }
+        let at = (segment.start - group_start) * hd;
+        let own = &grad[prompt..];
+        simd::vectorised(|| simd::add_scaled(&mut out[at..at + own.len()], 1.0, own));
+    }
+
+    /// Writes a task's rows (rows, task width) into columns of the whole (N, width).
+    fn scatter(&self, (group, kv_head): (usize, usize), rows: &[f32], task_width: usize, whole: &mut [f32]) {
+        let width = task_width * self.heads.n_kv_heads;
+        let (start, _) = self.plan.group_rows(group);
+        for (i, row) in rows.chunks(task_width).enumerate() {
+            let at = (start + i) * width + kv_head * task_width;
+            whole[at..at + task_width].copy_from_slice(row);
+        }
+    }
+}
+
+impl CustomOp3 for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout, s3: &CpuStorage, l3: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (q, k, v) = (slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?);
+        let tasks = self.tasks();
+        let outs: Vec<Vec<f32>> = tasks.par_iter().map(|task| self.forward_task(*task, q, k, v)).collect();
+        let mut y = vec![0f32; q.len()];
+        for (task, out) in tasks.iter().zip(&outs) {
+            self.scatter(*task, out, self.heads.group() * self.heads.head_dim, &mut y);
+        }
+        Ok((CpuStorage::F32(y), l1.shape().clone()))
+    }
+
+    fn bwd(&self, q: &Tensor, k: &Tensor, v: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let tasks = self.tasks();
+        let grads: Vec<[Vec<f32>; 3]> = with_slice(q, |q| {
+            with_slice(k, |k| {
+                with_slice(v, |v| {
+                    with_slice(&grad.contiguous()?, |g| Ok(tasks.par_iter().map(|t| self.backward_task(*t, q, k, v, g)).collect()))
+                })
+            })
+        })?;
+        let (mut dq, mut dk, mut dv) = (vec![0f32; q.elem_count()], vec![0f32; k.elem_count()], vec![0f32; v.elem_count()]);
+        for (task, [task_dq, task_dk, task_dv]) in tasks.iter().zip(&grads) {
+            self.scatter(*task, task_dq, self.heads.group() * self.heads.head_dim, &mut dq);
+            self.scatter(*task, task_dk, self.heads.head_dim, &mut dk);
+            self.scatter(*task, task_dv, self.heads.head_dim, &mut dv);
+        }
+        let tensor = |data, like: &Tensor| Tensor::from_vec(data, like.shape(), like.device()).map(Some);
+        Ok((tensor(dq, q)?, tensor(dk, k)?, tensor(dv, v)?))
+    }
+}
+
+/// ds := scale * p ∘ (ds - p·ds), in place.
+#[inline(always)]
+fn softmax_backward(p: &[f32], ds: &mut [f32], scale: f32) {
+    let mean = simd::dot(p, ds);
+    for (ds, p) in ds.iter_mut().zip(p) {
+        *ds = p * (*ds - mean) * scale;
+    }
+}

@@ -1,0 +1,138 @@
+//! y = x Wᵀ in three forms: trainable (pretraining), frozen, and frozen plus LoRA as one op.
+//!
+//! The frozen forms capture W instead of taking it as an argument: candle's backward would otherwise compute and keep a
+//! gradient for it.
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+
+use super::{
+    gemm::{Mat, Threads, gemm},
+    slice, with_slice,
+};
+
+/// Which gradients a product needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grad {
+    /// The weight is a trainable argument.
+    Weight,
+    /// The weight is frozen; only the input's gradient flows.
+    InputOnly,
+}
+
+/// x (N, K), w (M, K) → (N, M)
+pub fn linear(x: &Tensor, w: &Tensor, grad: Grad) -> Result<Tensor> {
+    let x = x.contiguous()?;
+    match grad {
+        Grad::Weight => x.apply_op2(w, Trainable),
+        Grad::InputOnly => x.apply_op1(Frozen { w: w.detach() }),
+    }
+}
+
+/// x (N, K), frozen w (M, K), a (r, K), b (M, r) → x Wᵀ + scale (x Aᵀ) Bᵀ, (N, M) (Hu et al., LoRA, 2106.09685)
+pub fn lora_linear(x: &Tensor, w: &Tensor, a: &Tensor, b: &Tensor, scale: f32) -> Result<Tensor> {
+    x.contiguous()?.apply_op3(a, b, Lora { w: w.detach(), scale })
+}
+
+fn product(shape: (usize, usize, usize), a: Mat, b: Mat) -> Vec<f32> {
+    let mut out = vec![0f32; shape.0 * shape.1];
+    gemm(shape, a, b, &mut out, shape.1, false, 1.0, Threads::All);
+    out
+}
+
+struct Trainable;
+
+impl CustomOp2 for Trainable {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        let ((n, k), (m, _)) = (l1.shape().dims2()?, l2.shape().dims2()?);
+        let y = product((n, m, k), Mat::rows(slice(s1, l1)?, k), Mat::t(slice(s2, l2)?, k));
+        Ok((CpuStorage::F32(y), Shape::from((n, m))))
+    }
+
+    fn bwd(&self, x: &Tensor, w: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let ((n, k), (m, _), grad) = (x.dims2()?, w.dims2()?, grad.contiguous()?);
+        let (dx, dw) = with_slice(x, |x| {
+            with_slice(w, |w| {
+                with_slice(&grad, |g| {
+                    let dx = product((n, k, m), Mat::rows(g, m), Mat::rows(w, k));
+                    let dw = product((m, k, n), Mat::t(g, m), Mat::rows(x, k));
+                    Ok((dx, dw))
+                })
+            })
+        })?;
+        Ok((Some(Tensor::from_vec(dx, (n, k), x.device())?), Some(Tensor::from_vec(dw, (m, k), x.device())?)))
+    }
+}
+
+struct Frozen {
+    w: Tensor,
+}
+
+impl CustomOp1 for Frozen {
+    fn name(&self) -> &'static str {
+        "frozen-linear"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let ((n, k), (m, _)) = (layout.shape().dims2()?, self.w.dims2()?);
+        let x = slice(storage, layout)?;
+        let y = with_slice(&self.w, |w| Ok(product((n, m, k), Mat::rows(x, k), Mat::t(w, k))))?;
+        Ok((CpuStorage::F32(y), Shape::from((n, m))))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let ((n, k), (m, _)) = (x.dims2()?, self.w.dims2()?);
+        let dx = with_slice(&grad.contiguous()?, |g| {
+            with_slice(&self.w, |w| Ok(product((n, k, m), Mat::rows(g, m), Mat::rows(w, k))))
+        })?;
+        Ok(Some(Tensor::from_vec(dx, (n, k), x.device())?))
+    }
+}
+
+struct Lora {
+    w: Tensor,
+    scale: f32,
+}
+
+impl CustomOp3 for Lora {
+    fn name(&self) -> &'static str {
+        "lora-linear"
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout, s3: &CpuStorage, l3: &Layout) -> Result<(CpuStorage, Shape)> {
+        let ((n, k), (m, _), (r, _)) = (l1.shape().dims2()?, self.w.dims2()?, l2.shape().dims2()?);
+        let (x, a, b) = (slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?);
+        let mut y = with_slice(&self.w, |w| Ok(product((n, m, k), Mat::rows(x, k), Mat::t(w, k))))?;
+        let z = product((n, r, k), Mat::rows(x, k), Mat::t(a, k)); // (N, r)
+        gemm((n, m, r), Mat::rows(&z, r), Mat::t(b, r), &mut y, m, true, self.scale, Threads::All);
+        Ok((CpuStorage::F32(y), Shape::from((n, m))))
+    }
+
+    /// z = x Aᵀ; dB = s gᵀ z; dz = s g B; dA = dzᵀ x; dx = g W + dz A.
+    fn bwd(&self, x: &Tensor, a: &Tensor, b: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let ((n, k), (m, _), (r, _)) = (x.dims2()?, self.w.dims2()?, a.dims2()?);
+        let (grad, device) = (grad.contiguous()?, x.device());
+        let borrowed = |f: &dyn Fn(&[f32], &[f32], &[f32], &[f32], &[f32]) -> (Vec<f32>, Vec<f32>, Vec<f32>)| {
+            with_slice(x, |x| with_slice(a, |a| with_slice(b, |b| with_slice(&self.w, |w| with_slice(&grad, |g| Ok(f(x, a, b, w, g)))))))
+        };
+        let (dx, da, db) = borrowed(&|x, a, b, w, g| {
+            let z = product((n, r, k), Mat::rows(x, k), Mat::t(a, k));
+            let mut db = vec![0f32; m * r];
+            gemm((m, r, n), Mat::t(g, m), Mat::rows(&z, r), &mut db, r, false, self.scale, Threads::All);
+            let mut dz = vec![0f32; n * r];
+            gemm((n, r, m), Mat::rows(g, m), Mat::rows(b, r), &mut dz, r, false, self.scale, Threads::All);
+            let da = product((r, k, n), Mat::t(&dz, r), Mat::rows(x, k));
+            let mut dx = product((n, k, m), Mat::rows(g, m), Mat::rows(w, k));
+            gemm((n, k, r), Mat::rows(&dz, r), Mat::rows(a, k), &mut dx, k, true, 1.0, Threads::All);
+            (dx, da, db)
+        })?;
+        Ok((
+            Some(Tensor::from_vec(dx, (n, k), device)?),
+            Some(Tensor::from_vec(da, (r, k), device)?),
+            Some(Tensor::from_vec(db, (m, r), device)?),
+        ))
+    }
+}

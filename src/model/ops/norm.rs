@@ -1,0 +1,108 @@
+//! RMS norm over the last `weight.len()` features of each row: y = x / sqrt(mean(x²) + eps) * (1 + w) (Gemma 3).
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::{simd, slice};
+
+/// x (.., D), w (D) → same shape as x. x may be wider than D: then each block of D features is normed alone (q and k norms).
+pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
+    x.contiguous()?.apply_op2(weight, RmsNorm { eps })
+}
+
+struct RmsNorm {
+    eps: f32,
+}
+
+impl CustomOp2 for RmsNorm {
+    fn name(&self) -> &'static str {
+        "rms-norm"
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (x, w) = (slice(s1, l1)?, slice(s2, l2)?);
+        let mut y = vec![0f32; x.len()];
+        let d = w.len();
+        y.par_chunks_mut(d).zip(x.par_chunks(d)).with_min_len(16).for_each(|(y, x)| simd::vectorised(|| forward_row(x, w, self.eps, y)));
+        Ok((CpuStorage::F32(y), l1.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, w: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (x, w, grad) = (x.detach(), w.detach(), grad.contiguous()?);
+        let dx = x.apply_op3_no_bwd(&w, &grad, &RmsNormDx { eps: self.eps })?;
+        let dw = x.apply_op3_no_bwd(&w, &grad, &RmsNormDw { eps: self.eps })?;
+        Ok((Some(dx), Some(dw)))
+    }
+}
+
+struct RmsNormDx {
+    eps: f32,
+}
+
+impl CustomOp3 for RmsNormDx {
+    fn name(&self) -> &'static str {
+        "rms-norm-dx"
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout, s3: &CpuStorage, l3: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (x, w, g) = (slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?);
+        let mut dx = vec![0f32; x.len()];
+        let d = w.len();
+        dx.par_chunks_mut(d)
+            .zip(x.par_chunks(d).zip(g.par_chunks(d)))
+            .with_min_len(16)
+            .for_each(|(dx, (x, g))| simd::vectorised(|| backward_row(x, g, w, self.eps, dx)));
+        Ok((CpuStorage::F32(dx), l1.shape().clone()))
+    }
+}
+
+struct RmsNormDw {
+    eps: f32,
+}
+
+impl CustomOp3 for RmsNormDw {
+    fn name(&self) -> &'static str {
+        "rms-norm-dw"
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout, s3: &CpuStorage, l3: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (x, w, g) = (slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?);
+        let d = w.len();
+        let mut dw = vec![0f32; d];
+        for (x, g) in x.chunks(d).zip(g.chunks(d)) {
+            simd::vectorised(|| {
+                let r = inverse_rms(x, self.eps);
+                for i in 0..d {
+                    dw[i] += g[i] * x[i] * r;
+                }
+            });
+        }
+        Ok((CpuStorage::F32(dw), l2.shape().clone()))
+    }
+}
+
+#[inline(always)]
+fn inverse_rms(x: &[f32], eps: f32) -> f32 {
+    1.0 / (simd::dot(x, x) / x.len() as f32 + eps).sqrt()
+}
+
+#[inline(always)]
+fn forward_row(x: &[f32], w: &[f32], eps: f32, y: &mut [f32]) {
+    let r = inverse_rms(x, eps);
+    for i in 0..x.len() {
+        y[i] = x[i] * r * (1.0 + w[i]);
+    }
+}
+
+/// dx = r (g (1+w)) - x r³ mean(x g (1+w))
+#[inline(always)]
+fn backward_row(x: &[f32], g: &[f32], w: &[f32], eps: f32, dx: &mut [f32]) {
+    let r = inverse_rms(x, eps);
+    for i in 0..x.len() {
+        dx[i] = g[i] * (1.0 + w[i]);
+    }
+    let c = simd::dot(dx, x) * r * r * r / x.len() as f32;
+    for i in 0..x.len() {
+        dx[i] = dx[i] * r - x[i] * c;
+    }
+}

@@ -1,0 +1,184 @@
+//! One source on its way to a sample: what to ask, what an answer is worth, how it ends.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+use super::gate::Gates;
+use super::lexicon::Lexicon;
+use super::{augment, decoy, injection};
+use crate::config::ScribeConfig;
+use crate::task::{
+    Completion, ErrorKind, GenerateRequest, Injection, Label, LabelledNote, Note, PromptStyle, Provenance, Quadrant, Sample, StopReason, prompt,
+};
+
+/// Tags keep the Scribe's counter streams apart from one another and from other users of the same keys.
+const KINDS: u64 = 0x5C_01;
+const NOISE: u64 = 0x5C_02;
+const WRITING: u64 = 0x5C;
+
+/// What one attempt made; usable only where every gate passed.
+#[derive(Default)]
+pub struct Attempt {
+    pub gates: Gates,
+    made: Option<(Note, Label)>,
+    injection: Option<Injection>,
+    text: String,
+}
+
+/// One source, its quadrant, and what became of earlier attempts.
+pub struct Job<'a> {
+    pub quadrant: Quadrant,
+    index: u32,
+    step: u32,
+    seed: u64,
+    source: &'a LabelledNote,
+    /// The order in which kinds of error are asked for.
+    kinds: Vec<ErrorKind>,
+    rejections: Vec<String>,
+    last: Attempt,
+}
+
+/// Counter-based: the same keys give the same draws, whatever ran before.
+fn stream(seed: u64, purpose: u64, step: u32, index: u32, attempt: u32) -> ChaCha8Rng {
+    let mut key = [0u8; 32];
+    let words = [seed, purpose, u64::from(step) << 32 | u64::from(index), u64::from(attempt)];
+    key.chunks_exact_mut(8).zip(words).for_each(|(bytes, word)| bytes.copy_from_slice(&word.to_le_bytes()));
+    ChaCha8Rng::from_seed(key)
+}
+
+/// All five kinds in seeded order, those with something to change in the note first.
+fn kinds_in_order(note: &Note, lexicon: &Lexicon, rng: &mut ChaCha8Rng) -> Vec<ErrorKind> {
+    let mut kinds = ErrorKind::ALL.to_vec();
+    for last in (1..kinds.len()).rev() {
+        let at = usize::try_from(rng.next_u64() % (last as u64 + 1)).unwrap_or(0);
+        kinds.swap(at, last);
+    }
+    let text = note.text();
+    kinds.sort_by_key(|&kind| !lexicon.is_plausible(kind, &text));
+    kinds
+}
+
+impl<'a> Job<'a> {
+    pub fn new(index: u32, quadrant: Quadrant, source: &'a LabelledNote, step: u32, seed: u64, lexicon: &Lexicon) -> Job<'a> {
+        let kinds = kinds_in_order(&source.note, lexicon, &mut stream(seed, KINDS, step, index, 0));
+        Job { quadrant, index, step, seed, source, kinds, rejections: Vec::new(), last: Attempt::default() }
+    }
+
+    pub fn needs_model(&self) -> bool {
+        self.quadrant != Quadrant::SyntheticDecoy
+    }
+
+    /// What to ask the writer in this attempt; nothing for a decoy. The stream holds 8 bits of purpose, 24 of step, 24 of index
+    /// and 8 of attempt.
+    pub fn request(&self, attempt: u32, style: PromptStyle) -> Option<GenerateRequest> {
+        let note = &self.source.note;
+        let chat = match self.quadrant {
+            Quadrant::SyntheticDecoy => return None,
+            Quadrant::SyntheticInjection => prompt::inject(style, note, self.kind(attempt)),
+            Quadrant::AugmentedError | Quadrant::AugmentedSafe => prompt::augment(style, note, self.protected()),
+        };
+        let low24 = |n: u32| u64::from(n & 0xff_ffff);
+        let stream = WRITING << 56 | low24(self.step) << 32 | low24(self.index) << 8 | u64::from(attempt & 0xff);
+        Some(GenerateRequest { chat, n_completions: 1, stream })
+    }
+
+    /// Makes a note from the answer (or by code) and runs the gates.
+    pub fn attempt(&mut self, answer: Option<Completion>, attempt: u32, config: &ScribeConfig, lexicon: &Lexicon) -> Attempt {
+        let mut made = Attempt::default();
+        if let Some(answer) = answer {
+            let ended = answer.stop == StopReason::EndOfTurn;
+            made.gates.record("truncated", if ended { Ok("ended".into()) } else { Err("the token budget ran out".into()) });
+            made.text = answer.text;
+        }
+        match self.quadrant {
+            Quadrant::SyntheticDecoy => self.noise(attempt, config, lexicon, &mut made),
+            Quadrant::SyntheticInjection => self.inject(attempt, config, lexicon, &mut made),
+            Quadrant::AugmentedError | Quadrant::AugmentedSafe => self.reword(config, lexicon, &mut made),
+        }
+        made
+    }
+
+    fn noise(&self, attempt: u32, config: &ScribeConfig, lexicon: &Lexicon, made: &mut Attempt) {
+        let mut rng = stream(self.seed, NOISE, self.step, self.index, attempt);
+        match decoy::make(&self.source.note, config, lexicon, &mut rng) {
+            Ok(note) => {
+                decoy::check(&self.source.note, &note, config, lexicon, &mut made.gates);
+                made.made = Some((note, Label::Clean));
+            }
+            Err(why) => made.gates.record("no-room", Err(why)),
+        }
+    }
+
+    fn reword(&self, config: &ScribeConfig, lexicon: &Lexicon, made: &mut Attempt) {
+        match augment::parse(&made.text, &self.source.note, self.protected()) {
+            Ok(note) => {
+                augment::check(self.source, &note, config, lexicon, &mut made.gates);
+                made.made = Some((note, self.source.label.clone()));
+            }
+            Err(why) => made.gates.record(why.gate(), Err(why.to_string())),
+        }
+    }
+
+    fn inject(&self, attempt: u32, config: &ScribeConfig, lexicon: &Lexicon, made: &mut Attempt) {
+        let source = &self.source.note;
+        let proposal = injection::parse(&made.text);
+        let spliced = proposal.and_then(|p| injection::splice(source, &p, self.kind(attempt)).map(|note| (p, note)));
+        match spliced {
+            Ok((proposal, note)) => {
+                injection::check(source, &note, &proposal, config, lexicon, &mut made.gates);
+                made.made = injection::label_of_edit(source, &note, proposal.kind).map(|label| (note, label));
+                made.injection = Some(proposal);
+            }
+            Err(why) => made.gates.record(why.gate(), Err(why.to_string())),
+        }
+    }
+
+    pub fn reject(&mut self, attempt: Attempt) {
+        self.rejections.extend(attempt.gates.failure().map(str::to_owned));
+        self.last = attempt;
+    }
+
+    /// The sample of an attempt that passed every gate.
+    pub fn sample(self, attempt: Attempt, attempts: u32) -> Sample {
+        let (note, label) = attempt.made.unwrap_or_else(|| (self.source.note.clone(), self.source.label.clone()));
+        let provenance = Provenance {
+            scribe_text: attempt.text,
+            attempts,
+            fallback: false,
+            injection: attempt.injection,
+            rejections: self.rejections,
+        };
+        Sample {
+            id: Sample::make_id(self.quadrant, self.step, self.index),
+            step: self.step,
+            index: self.index,
+            quadrant: self.quadrant,
+            note,
+            label,
+            source: self.source.note.clone(),
+            provenance,
+            gates: attempt.gates.results,
+        }
+    }
+
+    /// The static source with its own label, after the last attempt was rejected.
+    pub fn fallback(mut self) -> Sample {
+        let last = std::mem::take(&mut self.last);
+        let attempts = u32::try_from(self.rejections.len()).unwrap_or(u32::MAX);
+        let source = (self.source.note.clone(), self.source.label.clone());
+        let mut sample = self.sample(Attempt { made: Some(source), injection: None, ..last }, attempts);
+        sample.provenance.fallback = true;
+        sample
+    }
+
+    fn kind(&self, attempt: u32) -> ErrorKind {
+        self.kinds[(attempt.max(1) as usize - 1) % self.kinds.len()]
+    }
+
+    fn protected(&self) -> Option<u32> {
+        match self.source.label {
+            Label::Error { sentence, .. } => Some(sentence),
+            Label::Clean => None,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The run store: one SQLite file (`run.db`, WAL) in each run directory. One trainer writes it, any number of processes
+//! read it meanwhile. The only place that knows SQL; it must not know how a step is made or how a client is told.
+
+mod journal;
+pub mod lock;
+mod open;
+mod rows;
+mod run;
+pub mod runs;
+mod steps;
+
+use std::path::{Path, PathBuf};
+
+pub use journal::{Eval, Event};
+pub use lock::{LockError, RunLock, is_locked};
+pub use open::RUN_DB;
+pub use run::{RunMeta, RunStatus};
+pub use runs::{RunSummary, list_runs, resolve_run, runs_root};
+
+/// An open run store. Readers and the writer are the same type; a read-only one refuses every write.
+#[derive(Debug)]
+pub struct Store {
+    conn: rusqlite::Connection,
+    path: PathBuf,
+}
+
+/// What can go wrong with a run store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{path} already exists: this directory holds a run; resume it, or choose another directory")]
+    Exists { path: PathBuf },
+    #[error("{path} does not exist: there is no run in this directory")]
+    Missing { path: PathBuf },
+    #[error("{path} was never finished being created; delete the directory and start the run again")]
+    Uninitialised { path: PathBuf },
+    #[error("{path} is an SQLite file of another program, not a run store")]
+    Foreign { path: PathBuf },
+    #[error("{path} was written by a newer medserl (schema {found}; this one knows up to {known}); update medserl to open it")]
+    Newer { path: PathBuf, found: u32, known: u32 },
+    #[error(
+        "SQLite {found} is linked, 3.51.3 or later is needed: older ones can corrupt a WAL file; rebuild with the bundled SQLite"
+    )]
+    OldSqlite { found: &'static str },
+    #[error("{path} cannot use a write-ahead log (journal mode is {mode}): put the run directory on a local disk")]
+    NoWal { path: PathBuf, mode: String },
+    #[error("{path} holds no run yet: begin_run comes first")]
+    NoRun { path: PathBuf },
+    #[error("{path} already holds the run {id}")]
+    RunExists { path: PathBuf, id: String },
+    #[error("step {step} cannot be committed: {path} already holds step {last}; discard the steps after the checkpoint first")]
+    StepCommitted { path: PathBuf, step: u32, last: u32 },
+    #[error("step {step} cannot be committed: {what}")]
+    Stray { step: u32, what: String },
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {source}")]
+    Sqlite { path: PathBuf, source: rusqlite::Error },
+}
+
+impl Store {
+    /// The path of the database file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Changes whenever another connection has committed; a reader that sees the same value may skip its refresh.
+    pub fn data_version(&self) -> Result<i64, StoreError> {
+        self.at(self.conn.query_row("PRAGMA data_version", (), |row| row.get(0)))
+    }
+
+    /// Names the file in an SQLite error.
+    fn at<T>(&self, result: rusqlite::Result<T>) -> Result<T, StoreError> {
+        result.map_err(|source| StoreError::Sqlite { path: self.path.clone(), source })
+    }
+}
+
+/// Seconds since 1970 by the wall clock; 0 on a clock set before that. For people to read, never for ordering.
+fn unix_now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,169 @@
+//! Creating and opening run.db: version checks, pragmas, migrations. Knows no table.
+
+use std::{
+    fmt::Write as _,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::ErrorKind,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{DirBuilderExt, OpenOptionsExt},
+    },
+    path::Path,
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use super::{Store, StoreError};
+
+/// The database's name in a run directory.
+pub const RUN_DB: &str = "run.db";
+/// `MSRL` in the SQLite header says whose file it is.
+const APPLICATION_ID: i32 = 0x4D53_524C;
+/// 3.51.3 fixed a race that could corrupt a WAL database since 3.7.0.
+const MIN_SQLITE: i32 = 3_051_003;
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Schema n is reached by running the first n scripts.
+const MIGRATIONS: &[&str] = &[include_str!("../../assets/schema/001_run.sql")];
+
+impl Store {
+    /// Makes the directory (0700) where needed and a new, empty run.db (0600) in it; refuses one that exists.
+    pub fn create(dir: &Path) -> Result<Store, StoreError> {
+        check_sqlite()?;
+        let path = dir.join(RUN_DB);
+        let io = |source| StoreError::Io { path: path.clone(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io)?;
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(_) => {}
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => return Err(StoreError::Exists { path }),
+            Err(e) => return Err(io(e)),
+        }
+        let mut store = Store::connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, "")?;
+        store.use_wal()?;
+        store.migrate()?;
+        // The directory entry must outlive a power cut as well.
+        File::open(dir).and_then(|d| d.sync_all()).map_err(io)?;
+        Ok(store)
+    }
+
+    /// Opens the run.db of a run directory for the trainer, bringing an older schema up to date.
+    pub fn open(dir: &Path) -> Result<Store, StoreError> {
+        check_sqlite()?;
+        let path = existing(dir)?;
+        let mut store = Store::connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, "")?;
+        store.check_header()?;
+        store.use_wal()?;
+        store.migrate()?;
+        Ok(store)
+    }
+
+    /// Opens run.db for looking only; safe while a trainer writes, and writes nothing itself.
+    pub fn open_read_only(dir: &Path) -> Result<Store, StoreError> {
+        check_sqlite()?;
+        let path = existing(dir)?;
+        let store = Store::connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, "?mode=ro")?;
+        let store = match store.check_header() {
+            // In a directory we may not write, SQLite cannot make its shared-memory file. Without a log beside it the
+            // main file is the whole database, and nobody writes it.
+            Err(e) if cannot_open(&e) && !dir.join("run.db-wal").exists() => {
+                let store = Store::connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, "?mode=ro&immutable=1")?;
+                store.check_header()?;
+                store
+            }
+            Err(e) => return Err(e),
+            Ok(_) => store,
+        };
+        store.at(store.conn.pragma_update(None, "query_only", true))?;
+        Ok(store)
+    }
+
+    fn connect(path: &Path, flags: OpenFlags, query: &str) -> Result<Store, StoreError> {
+        let sqlite = |source| StoreError::Sqlite { path: path.to_owned(), source };
+        let flags = flags | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let path_absolute = std::path::absolute(path).map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
+        let conn = Connection::open_with_flags(uri(&path_absolute) + query, flags).map_err(sqlite)?;
+        conn.busy_timeout(BUSY_TIMEOUT).map_err(sqlite)?;
+        conn.execute_batch("PRAGMA foreign_keys = ON; PRAGMA mmap_size = 0;").map_err(sqlite)?;
+        Ok(Store { conn, path: path.to_owned() })
+    }
+
+    fn use_wal(&self) -> Result<(), StoreError> {
+        let mode: String = self.at(self.conn.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0)))?;
+        if mode != "wal" {
+            return Err(StoreError::NoWal { path: self.path.clone(), mode });
+        }
+        self.at(self.conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;"))
+    }
+
+    /// Returns the schema version of one of our files that this program can read.
+    fn check_header(&self) -> Result<u32, StoreError> {
+        let application_id: i32 = self.header("application_id")?;
+        let found: u32 = self.header("user_version")?;
+        let (path, known) = (self.path.clone(), latest());
+        match (application_id, found) {
+            (0, 0) if self.is_empty()? => Err(StoreError::Uninitialised { path }),
+            (APPLICATION_ID, 1..) if found <= known => Ok(found),
+            (APPLICATION_ID, 1..) => Err(StoreError::Newer { path, found, known }),
+            _ => Err(StoreError::Foreign { path }),
+        }
+    }
+
+    fn header<T: rusqlite::types::FromSql>(&self, name: &str) -> Result<T, StoreError> {
+        self.at(self.conn.pragma_query_value(None, name, |row| row.get(0)))
+    }
+
+    fn is_empty(&self) -> Result<bool, StoreError> {
+        self.at(self.conn.query_row("SELECT count(*) = 0 FROM sqlite_schema", (), |row| row.get(0)))
+    }
+
+    /// Runs the missing scripts in one transaction: a crash leaves the old schema or the new one, nothing between.
+    fn migrate(&mut self) -> Result<(), StoreError> {
+        let result = (|| {
+            let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let done: usize = tx.pragma_query_value(None, "user_version", |row| row.get(0)).map(|v: u32| v as usize)?;
+            for script in MIGRATIONS.iter().skip(done) {
+                tx.execute_batch(script)?;
+            }
+            if done < MIGRATIONS.len() {
+                tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+                tx.pragma_update(None, "user_version", latest())?;
+            }
+            tx.commit()
+        })();
+        self.at(result)
+    }
+}
+
+fn latest() -> u32 {
+    u32::try_from(MIGRATIONS.len()).expect("a handful of scripts")
+}
+
+fn check_sqlite() -> Result<(), StoreError> {
+    if rusqlite::version_number() < MIN_SQLITE { Err(StoreError::OldSqlite { found: rusqlite::version() }) } else { Ok(()) }
+}
+
+fn existing(dir: &Path) -> Result<std::path::PathBuf, StoreError> {
+    let path = dir.join(RUN_DB);
+    match fs::metadata(&path) {
+        Ok(_) => Ok(path),
+        Err(e) if e.kind() == ErrorKind::NotFound => Err(StoreError::Missing { path }),
+        Err(source) => Err(StoreError::Io { path, source }),
+    }
+}
+
+fn cannot_open(error: &StoreError) -> bool {
+    matches!(error, StoreError::Sqlite { source, .. } if source.sqlite_error_code() == Some(ErrorCode::CannotOpen))
+}
+
+/// `file:` address of an absolute path, every unusual byte escaped.
+fn uri(path: &Path) -> String {
+    let mut address = String::from("file:");
+    for &byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'-' | b'_' | b'.' | b'~' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => address.push(char::from(byte)),
+            // Writing to a String cannot fail.
+            _ => _ = write!(address, "%{byte:02X}"),
+        }
+    }
+    address
+}

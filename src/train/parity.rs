@@ -1,0 +1,316 @@
+//! `medserl parity DIR`: compares this build with a reference dump (format of the goldens' README), number by number.
+
+use std::{collections::HashMap, path::Path};
+
+use anyhow::{Context, Result};
+use candle_core::{Device, Tensor};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    advantage::{Episode, Shaping, k1, returns, scores, token_moments},
+    loss::{Clip, TokenLoss, token_loss},
+    optimizer::{AdamW, Gradients, Moments},
+};
+use crate::{
+    config::Estimator,
+    model::{
+        batch::TokenBatch,
+        gemma3::{Gemma3, OverPlan},
+        lora::{Adapter, AdapterView},
+        plan::Plan,
+        spec::Spec,
+        weights::Weights,
+    },
+};
+
+/// |difference| must be at most this times the largest entry of the kind.
+const TOLERANCE: f32 = 3e-5;
+const KIND_FLOOR: f32 = 0.01;
+const KL_COEF: f32 = 0.001;
+const CLIP: Clip = Clip { low: 0.2, high: 0.2, log_ratio: Some(20.0) };
+
+/// One kind of number compared.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    pub what: String,
+    pub n_values: usize,
+    pub max_difference: f32,
+    pub allowed: f32,
+    pub passed: bool,
+}
+
+/// Reference tensors by name.
+struct Golden(HashMap<String, Tensor>);
+
+impl Golden {
+    fn load(path: &Path) -> Result<Golden> {
+        Ok(Golden(candle_core::safetensors::load(path, &Device::Cpu).with_context(|| format!("cannot read {}", path.display()))?))
+    }
+
+    fn tensor(&self, name: &str) -> Result<&Tensor> {
+        self.0.get(name).with_context(|| format!("the dump has no {name}"))
+    }
+
+    fn floats(&self, name: &str) -> Result<Vec<f32>> {
+        Ok(self.tensor(name)?.flatten_all()?.to_vec1()?)
+    }
+
+    fn ids(&self, name: &str) -> Result<Vec<u32>> {
+        Ok(self.tensor(name)?.flatten_all()?.to_vec1::<i64>()?.into_iter().map(|id| id as u32).collect())
+    }
+
+    fn scalar(&self, name: &str) -> Result<f32> {
+        Ok(self.floats(name)?[0])
+    }
+}
+
+/// Collects differences by kind.
+#[derive(Default)]
+struct Table(Vec<Kind>);
+
+struct Kind {
+    what: String,
+    n: usize,
+    max: f32,
+    scale: f32,
+}
+
+impl Table {
+    fn add(&mut self, what: &str, ours: &[f32], reference: &[f32]) -> Result<()> {
+        anyhow::ensure!(ours.len() == reference.len(), "{what}: {} values against {}", ours.len(), reference.len());
+        let at = self.0.iter().position(|k| k.what == what).unwrap_or_else(|| {
+            self.0.push(Kind { what: what.to_owned(), n: 0, max: 0.0, scale: 0.0 });
+            self.0.len() - 1
+        });
+        let kind = &mut self.0[at];
+        kind.n += ours.len();
+        for (a, b) in ours.iter().zip(reference) {
+            // A NaN on our side must fail, so it counts as infinitely far.
+            let d = (a - b).abs();
+            kind.max = kind.max.max(if d.is_nan() { f32::INFINITY } else { d });
+            kind.scale = kind.scale.max(b.abs());
+        }
+        Ok(())
+    }
+
+    fn rows(self) -> Vec<Row> {
+        self.0
+            .into_iter()
+            .map(|k| {
+                let allowed = TOLERANCE * k.scale.max(KIND_FLOOR);
+                Row { what: k.what, n_values: k.n, max_difference: k.max, allowed, passed: k.max <= allowed }
+            })
+            .collect()
+    }
+}
+
+/// One loaded dump.
+struct Case {
+    golden: Golden,
+    model: Gemma3,
+    adapter: Adapter,
+    n_sequences: usize,
+    adamw: (AdamW, f64),
+}
+
+/// Runs every comparison for a model file of the dump: `dir` holds config.json, adapter/ and expected.safetensors.
+pub fn compare(dir: &Path, config: &str, model_file: &str) -> Result<Vec<Row>> {
+    let case = Case::load(dir, config, model_file)?;
+    let mut table = Table::default();
+    case.forward(&mut table)?;
+    case.greedy(&mut table)?;
+    case.weighted_logprobs(&mut table)?;
+    case.policy_step("rpp", Estimator::Reinforce, &mut table)?;
+    case.policy_step("rppb", Estimator::ReinforceBaseline, &mut table)?;
+    Ok(table.rows())
+}
+
+impl Case {
+    fn load(dir: &Path, config: &str, model_file: &str) -> Result<Case> {
+        let device = Device::Cpu;
+        let spec = Spec::load(&dir.join(config))?;
+        let bytes = std::fs::read(dir.join(model_file)).with_context(|| format!("cannot read {}", dir.join(model_file).display()))?;
+        let weights = Weights::from_bytes(&bytes, model_file, &device)?;
+        let adapter = Adapter::load(&spec, &dir.join("adapter"), &device)?;
+        let golden = Golden::load(&dir.join("expected.safetensors"))?;
+        let n_sequences = (0..).take_while(|i| golden.0.contains_key(&format!("seq{i}.ids"))).count();
+        let n_positions = spec.max_positions;
+        let model = Gemma3::new(spec, &weights, n_positions)?;
+        let adamw = read_adamw(dir).unwrap_or((AdamW { betas: (0.9, 0.95), eps: 1e-8, weight_decay: 0.01 }, 1e-3));
+        Ok(Case { golden, model, adapter, n_sequences, adamw })
+    }
+
+    fn logits(&self, ids: &[u32], adapter: Option<&AdapterView>) -> Result<Tensor> {
+        let mut plan = Plan::default();
+        plan.push_root(ids.len());
+        Ok(self.model.logits(&self.model.forward(ids, &plan.into(), adapter)?)?)
+    }
+
+    fn forward(&self, table: &mut Table) -> Result<()> {
+        let view = self.adapter.frozen();
+        for i in 0..self.n_sequences {
+            let ids = self.golden.ids(&format!("seq{i}.ids"))?;
+            for (suffix, adapter) in [("_base", None), ("", Some(&view))] {
+                let name = format!("seq{i}.logits{suffix}");
+                let logits: Vec<f32> = self.logits(&ids, adapter)?.flatten_all()?.to_vec1()?;
+                table.add(&format!("logits{suffix}"), &logits, &self.golden.floats(&name)?)?;
+                let mut batch = TokenBatch::default();
+                batch.push_sequence(&ids);
+                let (logprobs, _) = batch.score(&self.model, adapter, 1.0)?;
+                table.add(&format!("logprobs{suffix}"), &logprobs, &self.golden.floats(&format!("seq{i}.logprobs{suffix}"))?)?;
+            }
+        }
+        self.hidden(table)
+    }
+
+    fn hidden(&self, table: &mut Table) -> Result<()> {
+        let ids = self.golden.ids("seq0.ids")?;
+        let mut plan = Plan::default();
+        plan.push_root(ids.len());
+        let (positions, plan) = (plan.positions(), plan.into());
+        let mut x = self.model.embed(&ids)?;
+        for layer in 0..self.model.spec.n_layers() {
+            table.add("hidden_base", &x.flatten_all()?.to_vec1::<f32>()?, &self.golden.floats(&format!("seq0.hidden_base.{layer}"))?)?;
+            x = self.model.layer(layer, &x, &positions, None, &mut OverPlan(&plan))?;
+        }
+        let last = self.model.forward(&ids, &plan, None)?;
+        let name = format!("seq0.hidden_base.{}", self.model.spec.n_layers());
+        table.add("hidden_base", &last.flatten_all()?.to_vec1::<f32>()?, &self.golden.floats(&name)?)
+    }
+
+    /// Greedy ids must match exactly; they go in as numbers whose difference is 0 or at least 1.
+    fn greedy(&self, table: &mut Table) -> Result<()> {
+        let view = self.adapter.frozen();
+        for i in 0..self.n_sequences {
+            for (suffix, adapter) in [("_base", None), ("", Some(&view))] {
+                let expected = self.golden.ids(&format!("seq{i}.greedy{suffix}"))?;
+                let mut ids = self.golden.ids(&format!("seq{i}.ids"))?;
+                let start = ids.len();
+                for _ in 0..expected.len() {
+                    let logits = self.logits(&ids, adapter)?;
+                    ids.push(logits.get(ids.len() - 1)?.argmax(0)?.to_scalar()?);
+                }
+                let floats = |ids: &[u32]| ids.iter().map(|id| *id as f32 * 1e6).collect::<Vec<f32>>();
+                table.add(&format!("greedy{suffix}"), &floats(&ids[start..]), &floats(&expected))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn weighted_logprobs(&self, table: &mut Table) -> Result<()> {
+        let mut batch = TokenBatch::default();
+        let mut slopes = Vec::new();
+        for i in 0..self.n_sequences {
+            batch.push_sequence(&self.golden.ids(&format!("seq{i}.ids"))?);
+            slopes.extend(self.golden.floats(&format!("seq{i}.weights"))?.iter().map(|w| -w));
+        }
+        let (logprobs, grads) = self.backward(&batch, |_| slopes.clone())?;
+        let loss: f64 = logprobs.iter().zip(&slopes).map(|(l, s)| f64::from(l * s)).sum();
+        table.add("wlp.loss", &[loss as f32], &self.golden.floats("wlp.loss")?)?;
+        self.compare_by_key("wlp.grad", &grads.0, table)
+    }
+
+    /// Gradients of sum(slope * logprob), where the slopes may depend on the log-probs.
+    fn backward(&self, batch: &TokenBatch, slopes: impl FnOnce(&[f32]) -> Vec<f32>) -> Result<(Vec<f32>, Gradients)> {
+        let logprobs = batch.forward(&self.model, Some(&self.adapter.tracked()), 1.0)?.get(0)?;
+        let values: Vec<f32> = logprobs.to_vec1()?;
+        let slopes = slopes(&values);
+        let n = slopes.len();
+        let loss = (logprobs * Tensor::from_vec(slopes, n, self.model.device())?)?.sum_all()?;
+        let mut grads = Gradients::zeros(self.adapter.vars());
+        grads.add(self.adapter.vars(), &loss.backward()?)?;
+        Ok((values, grads))
+    }
+
+    fn compare_by_key(&self, prefix: &str, ours: &[Vec<f32>], table: &mut Table) -> Result<()> {
+        for ((key, _), values) in self.adapter.vars().iter().zip(ours) {
+            table.add(prefix, values, &self.by_key(prefix, key)?)?;
+        }
+        Ok(())
+    }
+
+    /// The dump names adapter tensors with the prefix of its own file; ours end the same way.
+    fn by_key(&self, prefix: &str, key: &str) -> Result<Vec<f32>> {
+        let (start, end) = (format!("{prefix}."), format!(".{key}"));
+        let name = self.golden.0.keys().find(|name| name.starts_with(&start) && name.ends_with(&end));
+        self.golden.floats(name.with_context(|| format!("the dump has no {prefix} for {key}"))?)
+    }
+
+    fn policy_step(&self, name: &str, estimator: Estimator, table: &mut Table) -> Result<()> {
+        let golden = &self.golden;
+        let lens: Vec<usize> = golden.ids("prompt_lens")?.iter().map(|n| *n as usize).collect();
+        let rewards = golden.floats("rewards")?;
+        let mut batch = TokenBatch::default();
+        let mut old = Vec::new();
+        let mut reference = Vec::new();
+        for (i, len) in lens.iter().enumerate() {
+            let ids = golden.ids(&format!("seq{i}.ids"))?;
+            batch.push(&ids[..*len], &[&ids[*len..]]);
+            old.push(golden.floats(&format!("seq{i}.old_logprobs"))?);
+            reference.push(golden.floats(&format!("seq{i}.ref_logprobs"))?);
+        }
+        let shaping = Shaping { estimator, kl_coef: KL_COEF, kl_clamp: Some(10.0), reward_clip: 10.0 };
+        let episodes: Vec<Episode> = (0..lens.len())
+            .map(|i| Episode { reward: rewards[i], group: i / 2, old_logprobs: &old[i], reference_logprobs: &reference[i] })
+            .collect();
+        let scores = scores(&episodes, &shaping);
+        table.add(&format!("{name}.score"), &scores, &golden.floats(&format!("{name}.score"))?)?;
+        let kls: Vec<Vec<f32>> = episodes.iter().map(|e| k1(e.old_logprobs, e.reference_logprobs, shaping.kl_clamp)).collect();
+        let gone: Vec<Vec<f32>> = scores.iter().zip(&kls).map(|(s, kl)| returns(*s, kl, KL_COEF)).collect();
+        let (mean, variance) = token_moments(&gone);
+        table.add(&format!("{name}.return_mean"), &[mean], &golden.floats(&format!("{name}.return_mean"))?)?;
+        table.add(&format!("{name}.return_var"), &[variance], &golden.floats(&format!("{name}.return_var"))?)?;
+        let advantages = super::advantage::advantages(&episodes, &shaping);
+        for i in 0..lens.len() {
+            for (what, ours) in [("kl", &kls[i]), ("return", &gone[i]), ("advantage", &advantages[i])] {
+                table.add(&format!("{name}.{what}"), ours, &golden.floats(&format!("seq{i}.{name}.{what}"))?)?;
+            }
+        }
+        self.compare_update(name, &batch, &old.concat(), &advantages.concat(), table)
+    }
+
+    fn compare_update(&self, name: &str, batch: &TokenBatch, old: &[f32], advantages: &[f32], table: &mut Table) -> Result<()> {
+        let n = old.len() as f32;
+        let losses = |policy: &[f32]| -> Vec<TokenLoss> {
+            (0..policy.len()).map(|t| token_loss(policy[t], old[t], advantages[t], CLIP)).collect()
+        };
+        let (policy, mut grads) = self.backward(batch, |policy| losses(policy).iter().map(|l| l.slope / n).collect())?;
+        let losses = losses(&policy);
+        let golden = |key: &str| self.golden.floats(&format!("{name}.{key}"));
+        table.add(&format!("{name}.loss"), &[losses.iter().map(|l| l.loss).sum::<f32>() / n], &golden("loss")?)?;
+        let clipped = losses.iter().filter(|l| l.clipped).count() as f32 / n;
+        table.add(&format!("{name}.clip_fraction"), &[clipped], &golden("clip_fraction")?)?;
+        let approx_kl = old.iter().zip(&policy).map(|(o, p)| o - p).sum::<f32>() / n;
+        table.add(&format!("{name}.approx_kl"), &[approx_kl], &golden("approx_kl")?)?;
+        self.compare_by_key(&format!("{name}.grad"), &grads.0, table)?;
+        table.add(&format!("{name}.grad_norm"), &[grads.norm() as f32], &golden("grad_norm")?)?;
+        grads.clip(f64::from(self.golden.scalar(&format!("{name}.max_norm"))?));
+        self.compare_adamw(name, &grads, table)
+    }
+
+    /// Takes the step on a copy of the adapter. The first Adam step is nearly lr * sign, so entries with tiny gradients are left out.
+    fn compare_adamw(&self, name: &str, grads: &Gradients, table: &mut Table) -> Result<()> {
+        let copy = self.adapter.vars().iter().map(|(key, var)| Ok((key.clone(), candle_core::Var::from_tensor(&var.as_tensor().copy()?)?)));
+        let vars: Vec<(String, candle_core::Var)> = copy.collect::<Result<_>>()?;
+        let (adamw, lr) = self.adamw;
+        adamw.step(&vars, grads, &mut Moments::zeros(&vars), lr, |_| true)?;
+        for ((key, var), grad) in vars.iter().zip(&grads.0) {
+            let (ours, expected): (Vec<f32>, Vec<f32>) = (var.as_tensor().flatten_all()?.to_vec1()?, self.by_key(&format!("{name}.adamw"), key)?);
+            let large: Vec<usize> = (0..grad.len()).filter(|i| grad[*i].abs() >= 1e-5).collect();
+            let pick = |v: &[f32]| large.iter().map(|i| v[*i]).collect::<Vec<f32>>();
+            table.add(&format!("{name}.adamw"), &pick(&ours), &pick(&expected))?;
+        }
+        Ok(())
+    }
+}
+
+/// AdamW constants and learning rate from the dump's meta.json, one folder up.
+fn read_adamw(dir: &Path) -> Option<(AdamW, f64)> {
+    let text = std::fs::read_to_string(dir.parent()?.join("meta.json")).ok()?;
+    let meta: Value = serde_json::from_str(&text).ok()?;
+    let adamw = meta.get("adamw")?;
+    let number = |key: &str| adamw.get(key)?.as_f64();
+    let beta = |i: usize| adamw.get("betas")?.get(i)?.as_f64();
+    Some((AdamW { betas: (beta(0)?, beta(1)?), eps: number("eps")?, weight_decay: number("weight_decay")? }, number("lr")?))
+}

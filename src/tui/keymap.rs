@@ -1,0 +1,97 @@
+//! Keys to actions. Knows how keys are spelled, not what actions do.
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use super::action::{ACTIONS, Action};
+
+/// One key with its modifiers, in a form two equal presses share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Chord {
+    code: KeyCode,
+    modifiers: KeyModifiers,
+}
+
+impl Chord {
+    /// The chord of a press; `None` for releases. Shift is dropped where the character already tells it.
+    pub fn of(key: KeyEvent) -> Option<Chord> {
+        if key.kind == KeyEventKind::Release {
+            return None;
+        }
+        let mut modifiers = key.modifiers & (KeyModifiers::CONTROL | KeyModifiers::ALT | KeyModifiers::SHIFT);
+        if matches!(key.code, KeyCode::Char(_) | KeyCode::BackTab) {
+            modifiers -= KeyModifiers::SHIFT;
+        }
+        Some(Chord { code: key.code, modifiers })
+    }
+
+    /// Reads `q`, `?`, `space`, `ctrl-c`, `shift-tab`, `pagedown`; `None` for anything else.
+    pub fn parse(name: &str) -> Option<Chord> {
+        if let Some(rest) = name.strip_prefix("ctrl-") {
+            let chord = Chord::parse(rest)?;
+            return Some(Chord { modifiers: chord.modifiers | KeyModifiers::CONTROL, ..chord });
+        }
+        let code = match name {
+            "space" => KeyCode::Char(' '),
+            "tab" => KeyCode::Tab,
+            "shift-tab" => KeyCode::BackTab,
+            "enter" => KeyCode::Enter,
+            "esc" => KeyCode::Esc,
+            "left" => KeyCode::Left,
+            "right" => KeyCode::Right,
+            "up" => KeyCode::Up,
+            "down" => KeyCode::Down,
+            "pageup" => KeyCode::PageUp,
+            "pagedown" => KeyCode::PageDown,
+            "home" => KeyCode::Home,
+            "end" => KeyCode::End,
+            _ => {
+                let mut letters = name.chars();
+                match (letters.next(), letters.next()) {
+                    (Some(c), None) => KeyCode::Char(c),
+                    _ => return None,
+                }
+            }
+        };
+        Some(Chord { code, modifiers: KeyModifiers::NONE })
+    }
+}
+
+/// A key name as the hint line and the help overlay print it.
+pub fn label(name: &str) -> String {
+    match name {
+        "left" => "←".to_owned(),
+        "right" => "→".to_owned(),
+        "up" => "↑".to_owned(),
+        "down" => "↓".to_owned(),
+        "pageup" => "PgUp".to_owned(),
+        "pagedown" => "PgDn".to_owned(),
+        "shift-tab" => "Shift-Tab".to_owned(),
+        name if name.starts_with("ctrl-") => format!("Ctrl-{}", name[5..].to_uppercase()),
+        name if name.len() > 1 => name[..1].to_uppercase() + &name[1..],
+        name => name.to_owned(),
+    }
+}
+
+/// Which chord means what.
+#[derive(Clone, Debug)]
+pub struct Keymap {
+    bindings: Vec<(Chord, Action)>,
+}
+
+impl Default for Keymap {
+    fn default() -> Keymap {
+        let spelled = ACTIONS.iter().flat_map(|row| row.keys.iter().map(|key| (*key, row.action)));
+        Keymap { bindings: spelled.filter_map(|(key, action)| Some((Chord::parse(key)?, action))).collect() }
+    }
+}
+
+impl Keymap {
+    pub fn action(&self, chord: Chord) -> Option<Action> {
+        self.bindings.iter().find(|(bound, _)| *bound == chord).map(|(_, action)| *action)
+    }
+
+    /// Every binding, in table order.
+    pub fn bindings(&self) -> &[(Chord, Action)] {
+        &self.bindings
+    }
+}

@@ -1,0 +1,143 @@
+//! The terminal client: draws a run's live picture and sends the reader's wishes. It never trains and never opens a model.
+//! `app` is the pure state, `screen`, `panel` and `widget` draw it, and this file is the loop around both.
+
+pub mod action;
+pub mod app;
+pub mod follow;
+mod keyboard;
+pub mod keymap;
+pub mod overlay;
+pub mod panel;
+pub mod phases;
+pub mod screen;
+pub mod size;
+pub mod terminal;
+pub mod theme;
+pub mod widget;
+
+use std::{
+    io::{self, BufWriter},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender},
+    time::{Duration, Instant},
+};
+
+use ratatui::{
+    Terminal,
+    backend::CrosstermBackend,
+    crossterm::{
+        execute,
+        terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate, size},
+    },
+};
+
+pub use app::{App, Effect, Event};
+pub use terminal::{TerminalError, TerminalGuard};
+pub use theme::{Theme, ThemeError};
+
+use crate::attach::Control;
+
+/// Shortest time between two frames.
+const FRAME: Duration = Duration::from_millis(33);
+/// The same over SSH.
+const SLOW_FRAME: Duration = Duration::from_millis(66);
+const TICK: Duration = Duration::from_secs(1);
+
+/// How the reader left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// The run goes on.
+    Detached,
+    /// The reader stopped the run, and it ended.
+    Stopped,
+    RunEnded,
+    /// The trainer's socket closed before the run ended.
+    ConnectionLost,
+}
+
+/// What the caller decides about the screen.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// dark, light or mono; `None` asks the environment.
+    pub theme: Option<String>,
+    /// Send nothing that steers.
+    pub read_only: bool,
+}
+
+/// Shows the Live screen until the reader leaves.
+///
+/// `channel` is where the caller's attach thread puts [`Event::Notice`]s, the snapshot first, and [`Event::Closed`] at the end;
+/// keys are fed into the same channel. `control` sends to the trainer and must not block.
+///
+/// # Errors
+/// No terminal, a terminal that went away, or an unknown theme.
+pub fn run(
+    options: &Options,
+    channel: (&Sender<Event>, &Receiver<Event>),
+    control: &mut dyn FnMut(Control),
+) -> anyhow::Result<Leave> {
+    let theme = Theme::choose(options.theme.as_deref(), |name| std::env::var(name).ok())?;
+    let guard = TerminalGuard::take()?;
+    let mut terminal = Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(1 << 16, io::stdout())))?;
+    let mut app = App::new(theme, size()?);
+    app.read_only = options.read_only;
+    let keyboard = keyboard::Keyboard::listen(channel.0)?;
+    let mut draw = |app: &App| -> anyhow::Result<()> {
+        execute!(terminal.backend_mut(), BeginSynchronizedUpdate)?;
+        terminal.draw(|frame| screen::draw(app, frame))?;
+        execute!(terminal.backend_mut(), EndSynchronizedUpdate)?;
+        Ok(())
+    };
+    let frame = if std::env::var_os("SSH_CONNECTION").is_some() { SLOW_FRAME } else { FRAME };
+    let leave = drive(&mut app, channel.1, frame, &mut draw, control);
+    drop(keyboard);
+    drop(guard);
+    leave
+}
+
+/// The loop: takes events, draws only after a visible change and never more often than once a `frame`, sleeps otherwise.
+///
+/// # Errors
+/// Whatever `draw` fails with.
+pub fn drive(
+    app: &mut App,
+    events: &Receiver<Event>,
+    frame: Duration,
+    draw: &mut dyn FnMut(&App) -> anyhow::Result<()>,
+    control: &mut dyn FnMut(Control),
+) -> anyhow::Result<Leave> {
+    let mut next_draw = Instant::now();
+    let mut next_tick = None;
+    loop {
+        let now = Instant::now();
+        if app.dirty && now >= next_draw {
+            draw(app)?;
+            app.dirty = false;
+            app.draws += 1;
+            next_draw = Instant::now() + frame;
+        }
+        next_tick = if app.wants_tick() { next_tick.or(Some(now + TICK)) } else { None };
+        let wake = [app.dirty.then_some(next_draw), next_tick].into_iter().flatten().min();
+        let event = match wake {
+            None => events.recv().ok(),
+            Some(wake) => match events.recv_timeout(wake.saturating_duration_since(Instant::now())) {
+                Ok(event) => Some(event),
+                Err(RecvTimeoutError::Timeout) => {
+                    if next_tick.is_none_or(|at| Instant::now() < at) {
+                        continue;
+                    }
+                    next_tick = None;
+                    Some(Event::Tick)
+                }
+                Err(RecvTimeoutError::Disconnected) => None,
+            },
+        };
+        // Nobody can send any more: no key will come either.
+        let Some(event) = event else { return Ok(app.outcome()) };
+        match app.update(event) {
+            None => {}
+            Some(Effect::Send(wish)) => control(wish),
+            Some(Effect::Detach) => return Ok(Leave::Detached),
+            Some(Effect::Quit) => return Ok(app.outcome()),
+        }
+    }
+}

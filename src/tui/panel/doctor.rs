@@ -1,0 +1,172 @@
+//! The Doctor's completion as it is written: thinking, then the verdict set apart, the truth, and what it earned.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    text::{Line, Span},
+};
+
+use super::{
+    Extent, Frame, Panel,
+    outcome::{self, Outcome},
+    scribe::shorten,
+    siblings,
+};
+use crate::{
+    attach::live::Stream,
+    task::{Phase, Rollout, Verdict, verdict::split_for_display},
+    tui::{
+        app::App,
+        panel,
+        theme::Token,
+        widget::{
+            cut, number,
+            wrap::{self, Run},
+        },
+    },
+};
+
+/// Rows of the verdict's own text at most.
+const VERDICT_ROWS: usize = 3;
+const LABEL_COLUMNS: usize = 10;
+
+pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
+    let (lines, extent) = body(app, panel::inner(area));
+    let room = panel::frame(app, Panel::Doctor, texts(app, extent), area, buf);
+    let shown: Vec<Line> = lines.into_iter().skip(extent.top).take(extent.visible).collect();
+    panel::put(&shown, room, buf);
+    let footer = footer(app, room);
+    let at = room.height.saturating_sub(u16::try_from(footer.len()).unwrap_or(u16::MAX));
+    panel::put(&footer, Rect { y: room.y + at, height: room.height - at, ..room }, buf);
+}
+
+fn texts(app: &App, extent: Extent) -> Frame {
+    let below = extent.total.saturating_sub(extent.top + extent.visible);
+    let state = if app.follow.frozen { "frozen · f follow" } else { "following · f freeze" };
+    let foot = if below > 0 { format!("+{below} lines · End") } else { format!("{state} · ←→ sibling") };
+    let Some(key) = app.follow.watched() else {
+        return Frame { left: "Doctor".to_owned(), foot, ..Frame::default() };
+    };
+    let n_siblings = app.follow.siblings(&app.live).len();
+    let left = format!("Doctor  {}  completion {}/{n_siblings}", cut::clean(&key.sample_id), key.sibling + 1);
+    let stream = app.follow.stream(&app.live);
+    let right = match stream.and_then(|s| s.rollout.as_ref()) {
+        Some(rollout) => format!("{} tokens", rollout.completion.tokens.len()),
+        None if stream.is_some() && writing(app) => "writing".to_owned(),
+        None => String::new(),
+    };
+    Frame { left, right, foot }
+}
+
+fn writing(app: &App) -> bool {
+    matches!(app.live.phase, Some(Phase::Doctor | Phase::Eval)) && !app.ended()
+}
+
+/// The text above the footer, and which part of it shows. Untouched, the view stays at the end.
+pub fn body(app: &App, room: Rect) -> (Vec<Line<'static>>, Extent) {
+    let lines = text_lines(app, room.width.into());
+    let visible = usize::from(room.height).saturating_sub(footer(app, room).len()).max(1);
+    let last = lines.len().saturating_sub(visible);
+    let top = app.scroll[Panel::Doctor.index()].map_or(last, |top| top.min(last));
+    let extent = Extent { total: lines.len(), visible, top };
+    (lines, extent)
+}
+
+fn text_lines(app: &App, columns: usize) -> Vec<Line<'static>> {
+    let Some(stream) = app.follow.stream(&app.live) else {
+        return wrap::plain(waiting(app), app.theme.style(Token::Dim), columns);
+    };
+    let text = stream.text.as_str();
+    let thinking = app.theme.style(Token::Thinking);
+    if is_malformed(stream) {
+        // The tags are what went wrong: show the text as it was written.
+        return wrap::plain(text.trim_end(), thinking, columns);
+    }
+    let (thought, verdict) = split_for_display(text);
+    let mut runs: Vec<Run> = vec![(thought.to_owned(), thinking)];
+    if stream.rollout.is_none() && verdict.is_none() && writing(app) {
+        runs.push(("▌".to_owned(), app.theme.style(Token::Run)));
+    }
+    wrap::wrap(&runs, columns, 0)
+}
+
+fn is_malformed(stream: &Stream) -> bool {
+    stream.rollout.as_ref().is_some_and(|r| matches!(r.verdict, Verdict::Malformed { .. }))
+}
+
+fn waiting(app: &App) -> &'static str {
+    match app.live.phase {
+        _ if !app.connected => "Waiting for the trainer's first picture.",
+        Some(Phase::Warmup) => "Supervised warm-up: the Doctor copies good answers before it plays.",
+        Some(Phase::Eval) => "Held-out notes are being read; single completions are not streamed.",
+        _ if app.follow.watched().is_some() => "This completion has not begun.",
+        _ => "The Doctor has not begun this step.",
+    }
+}
+
+/// The fixed lines below the text. They shrink with the room, the verdict last.
+fn footer(app: &App, room: Rect) -> Vec<Line<'static>> {
+    let Some(stream) = app.follow.stream(&app.live) else { return Vec::new() };
+    let columns = usize::from(room.width);
+    let rule = Line::styled("─".repeat(columns), app.theme.style(Token::Border));
+    let verdict = verdict_lines(app, stream, columns);
+    let mut lines = vec![rule];
+    lines.extend(verdict);
+    lines.push(truth_line(app, stream, columns));
+    lines.push(siblings::line(app, columns));
+    let keep = usize::from(room.height).saturating_sub(1).min(lines.len());
+    match keep {
+        0 | 1 => lines.into_iter().skip(1).take(keep).collect(),
+        _ if room.height < 7 => lines.into_iter().skip(1).take(2.min(keep)).collect(),
+        _ => lines,
+    }
+}
+
+fn label(app: &App, text: &str) -> Span<'static> {
+    Span::styled(cut::pad(text, LABEL_COLUMNS), app.theme.style(Token::Dim))
+}
+
+fn verdict_lines(app: &App, stream: &Stream, columns: usize) -> Vec<Line<'static>> {
+    let dim = app.theme.style(Token::Dim);
+    let strong = app.theme.style(Token::Verdict);
+    let mut runs: Vec<Run> = vec![(cut::pad("verdict", LABEL_COLUMNS), dim)];
+    if let Some(rollout) = &stream.rollout {
+        let outcome = Outcome::of(rollout);
+        let style = app.theme.style(outcome.token());
+        runs.push((format!("{} {}", outcome.glyph(), outcome.word()), style));
+        runs.push(("  ".to_owned(), dim));
+        runs.push((outcome::claim(&rollout.verdict), strong));
+    } else if let (_, Some(verdict)) = split_for_display(stream.text.as_str()) {
+        runs.push((verdict.replace('\n', " "), strong));
+    } else {
+        runs.push(("… pending".to_owned(), dim));
+    }
+    let mut lines = wrap::wrap(&runs, columns, LABEL_COLUMNS);
+    shorten(&mut lines, VERDICT_ROWS, columns);
+    lines
+}
+
+fn truth_line(app: &App, stream: &Stream, columns: usize) -> Line<'static> {
+    let sample = app.follow.sample(&app.live).filter(|s| s.id == stream.sample_id);
+    let truth = sample.map_or_else(|| "unknown".to_owned(), |s| outcome::truth(&s.label));
+    let mut parts = vec![vec![label(app, "truth"), Span::styled(truth, app.theme.style(Token::Verdict))]];
+    match &stream.rollout {
+        Some(rollout) => parts.extend(reward_parts(app, rollout)),
+        None => parts.push(cut::part("reward …", app.theme.style(Token::Dim))),
+    }
+    cut::segments(parts, "   ", columns)
+}
+
+fn reward_parts(app: &App, rollout: &Rollout) -> Vec<Vec<Span<'static>>> {
+    let dim = app.theme.style(Token::Dim);
+    let total = number::signed(Some(f64::from(rollout.reward.total())));
+    let outcome = Outcome::of(rollout);
+    let mut parts = vec![vec![Span::styled("reward ", dim), Span::styled(total, app.theme.style(outcome.token()))]];
+    if let Some(advantage) = rollout.advantage {
+        parts.push(vec![Span::styled("advantage ", dim), Span::raw(number::signed(Some(f64::from(advantage))))]);
+    }
+    let (format, outcome) = (f64::from(rollout.reward.format), f64::from(rollout.reward.outcome));
+    let named = format!("format {}  outcome {}", number::signed(Some(format)), number::signed(Some(outcome)));
+    parts.push(cut::part(named, dim));
+    parts
+}

@@ -1,0 +1,97 @@
+//! The machine the trainer runs on. What it cannot tell is said to be unknown, and a machine without a GPU is not given one.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    text::{Line, Span},
+};
+
+use crate::{
+    attach::{Machine, protocol::Gpu},
+    tui::{
+        app::App,
+        panel::{self, Frame, Panel},
+        theme::Token,
+        widget::{cut, gauge, number},
+    },
+};
+
+const LABEL_COLUMNS: usize = 8;
+
+pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
+    let machine = &app.live.machine;
+    let (left, right) = match &machine.gpu {
+        Some(gpu) => ("GPU".to_owned(), cut::clean(&gpu.name)),
+        None => ("Machine".to_owned(), "CPU only".to_owned()),
+    };
+    let room = panel::frame(app, Panel::Machine, Frame { left, right, ..Frame::default() }, area, buf);
+    let columns = usize::from(room.width);
+    let mut lines = Vec::new();
+    if let Some(gpu) = &machine.gpu {
+        lines.extend(gpu_lines(app, gpu, columns));
+    }
+    lines.extend(host_lines(app, machine, columns));
+    panel::put(&lines, room, buf);
+}
+
+fn gpu_lines(app: &App, gpu: &Gpu, columns: usize) -> Vec<Line<'static>> {
+    let watts = gpu.watts.map(|w| format!("{w:.0} W"));
+    let celsius = gpu.celsius.map(|c| format!("{c} °C"));
+    let others =
+        gpu.n_other_processes.map(|n| if n == 1 { "1 other process".to_owned() } else { format!("{n} other processes") });
+    let facts: Vec<Vec<Span>> =
+        [watts, celsius, others].into_iter().flatten().map(|t| cut::part(t, app.theme.style(Token::Text))).collect();
+    let mut lines =
+        vec![share_line(app, "busy", gpu.used, columns), memory_line(app, "memory", gpu.memory_used, gpu.memory_total, columns)];
+    if !facts.is_empty() {
+        lines.push(cut::segments(facts, "   ", columns));
+    }
+    lines
+}
+
+fn host_lines(app: &App, machine: &Machine, columns: usize) -> Vec<Line<'static>> {
+    let dim = app.theme.style(Token::Dim);
+    let mut lines = vec![
+        share_line(app, "cores", machine.cpu_used, columns),
+        memory_line(app, "RAM", machine.memory_used, machine.memory_total, columns),
+    ];
+    let trainer =
+        machine.trainer_memory.map_or_else(|| "trainer's memory unknown".to_owned(), |b| format!("trainer {}", number::bytes(b)));
+    let cores = if machine.n_cpus == 0 { String::new() } else { format!("{} cores", machine.n_cpus) };
+    let facts = [trainer, cores].into_iter().filter(|t| !t.is_empty()).map(|t| cut::part(t, dim)).collect();
+    lines.push(cut::segments(facts, "   ", columns));
+    if !machine.cpu_name.is_empty() {
+        lines.push(Line::styled(cut::fit(&cut::clean(&machine.cpu_name), columns), dim));
+    }
+    lines
+}
+
+fn share_line(app: &App, label: &str, share: Option<f32>, columns: usize) -> Line<'static> {
+    let share = share.map(f64::from);
+    let text = share.map_or_else(|| "unknown".to_owned(), |s| number::percent(Some(s)));
+    bar_line(app, label, share, &text, columns)
+}
+
+fn memory_line(app: &App, label: &str, used: Option<u64>, total: Option<u64>, columns: usize) -> Line<'static> {
+    #[expect(clippy::cast_precision_loss)]
+    let share = used.zip(total).filter(|(_, total)| *total > 0).map(|(used, total)| used as f64 / total as f64);
+    let text = match (used, total) {
+        (Some(used), Some(total)) => format!("{} of {}", number::bytes(used), number::bytes(total)),
+        (Some(used), None) => number::bytes(used),
+        _ => "unknown".to_owned(),
+    };
+    bar_line(app, label, share, &text, columns)
+}
+
+fn bar_line(app: &App, label: &str, share: Option<f64>, text: &str, columns: usize) -> Line<'static> {
+    let spare = columns.saturating_sub(LABEL_COLUMNS + 1 + 20);
+    let bar = match share {
+        Some(share) if spare >= 4 => gauge::bar(share, spare) + " ",
+        _ => String::new(),
+    };
+    Line::from(vec![
+        Span::styled(cut::pad(label, LABEL_COLUMNS), app.theme.style(Token::Dim)),
+        Span::styled(bar, app.theme.style(Token::Bar)),
+        Span::raw(cut::fit(text, columns.saturating_sub(LABEL_COLUMNS))),
+    ])
+}

@@ -1,0 +1,103 @@
+//! The phases of the current step: what is done, what runs, what it took, and what it took last time.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    text::{Line, Span},
+};
+
+use crate::{
+    attach::RunState,
+    task::Phase,
+    tui::{
+        app::App,
+        panel::{self, Frame, Panel},
+        phases::{self, Standing},
+        theme::Token,
+        widget::{cut, gauge, number},
+    },
+};
+
+const NAME_COLUMNS: usize = 7;
+const TIME_COLUMNS: usize = 10;
+
+pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
+    let live = &app.live;
+    let room = panel::frame(app, Panel::Step, Frame { left: title(app), ..Frame::default() }, area, buf);
+    let columns = usize::from(room.width);
+    let mut lines: Vec<Line> = shown_phases(app).into_iter().map(|phase| phase_line(app, phase, columns)).collect();
+    if let Some(mean) = phases::mean_step_seconds(live, 8) {
+        let text = format!("a step takes {} (mean of recent)", number::seconds(mean));
+        lines.push(Line::styled(cut::fit(&text, columns), app.theme.style(Token::Dim)));
+    }
+    panel::put(&lines, room, buf);
+}
+
+fn title(app: &App) -> String {
+    match app.live.phase {
+        Some(Phase::Warmup) => "Warm-up".to_owned(),
+        _ if app.live.steps_total > 0 => format!("Step {} / {}", app.live.step, app.live.steps_total),
+        _ => format!("Step {}", app.live.step),
+    }
+}
+
+fn shown_phases(app: &App) -> Vec<Phase> {
+    let mut phases = Phase::STEP.to_vec();
+    if app.live.phase == Some(Phase::Warmup) {
+        phases.insert(0, Phase::Warmup);
+    }
+    phases.push(Phase::Eval);
+    phases
+}
+
+fn phase_line(app: &App, phase: Phase, columns: usize) -> Line<'static> {
+    let (glyph, token, middle, time) = match app.phases.standing(&app.live, phase) {
+        Standing::Done(mark) => {
+            let done = mark.filter(|m| m.done > 0).map(|m| format!("{} {}", m.done, unit(phase))).unwrap_or_default();
+            ("✓", Token::Text, done, mark.map(|m| number::seconds(m.seconds)).unwrap_or_default())
+        }
+        Standing::Active => {
+            let glyph = if app.live.state == RunState::Paused { "‖" } else { "▶" };
+            let seconds = app.live.phase_seconds;
+            let time = if seconds > 0.0 { number::seconds(seconds) } else { "…".to_owned() };
+            (glyph, Token::Title, progress(app, phase, columns), time)
+        }
+        Standing::Pending => ("·", Token::Dim, before(app, phase), String::new()),
+    };
+    let style = app.theme.style(token);
+    let middle_columns = columns.saturating_sub(2 + NAME_COLUMNS + 1 + TIME_COLUMNS);
+    Line::from(vec![
+        Span::styled(format!("{glyph} "), if token == Token::Title { app.theme.style(Token::Run) } else { style }),
+        Span::styled(cut::pad(phase.name(), NAME_COLUMNS + 1), style),
+        Span::styled(cut::pad(&middle, middle_columns), style),
+        Span::styled(cut::pad_left(&time, TIME_COLUMNS), style),
+    ])
+}
+
+/// `█████▌░░ 328/512`, or the count alone where the total is unknown.
+fn progress(app: &App, phase: Phase, columns: usize) -> String {
+    let (done, total) = (app.live.phase_done, app.live.phase_total);
+    if total == 0 {
+        return if done == 0 { String::new() } else { format!("{done} {}", unit(phase)) };
+    }
+    let counts = format!(" {done}/{total}");
+    let room = columns.saturating_sub(2 + NAME_COLUMNS + 2 + TIME_COLUMNS + counts.len());
+    let bar = gauge::bar(f64::from(done) / f64::from(total), room.min(24));
+    if room < 4 { counts.trim_start().to_owned() } else { bar + &counts }
+}
+
+/// What a pending phase took in the last committed step.
+fn before(app: &App, phase: Phase) -> String {
+    let last = app.live.reports.iter().rev().find_map(|r| phases::timing(r, phase));
+    last.map(|t| format!("last {}", number::seconds(t.seconds))).unwrap_or_default()
+}
+
+fn unit(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Scribe | Phase::Gate => "samples",
+        Phase::Doctor | Phase::Reward => "completions",
+        Phase::Update | Phase::Warmup => "batches",
+        Phase::Commit => "rows",
+        Phase::Eval => "notes",
+    }
+}

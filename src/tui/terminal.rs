@@ -1,0 +1,96 @@
+//! Taking the terminal over and giving it back exactly once: on drop, on an error, and on a panic of the drawing thread.
+//! A panic on any other thread leaves the screen alone; its text is kept until the terminal is free.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    panic::{self, PanicHookInfo},
+    sync::{
+        Mutex, Once, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, ThreadId},
+};
+
+use ratatui::crossterm::{
+    cursor::{Hide, Show},
+    execute,
+    terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+};
+
+static TAKEN: AtomicBool = AtomicBool::new(false);
+static OWNER: Mutex<Option<ThreadId>> = Mutex::new(None);
+static DEFERRED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static HOOK: Once = Once::new();
+
+/// Why the terminal cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TerminalError {
+    #[error("{0} is no terminal; use `medserl status RUN`, or `--headless` to run without a screen")]
+    NotATerminal(&'static str),
+    #[error("the screen is already taken by this process")]
+    Taken,
+    #[error("the terminal does not answer: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// While this lives, the terminal is ours: raw mode, alternate screen, hidden cursor.
+#[derive(Debug)]
+pub struct TerminalGuard(());
+
+impl TerminalGuard {
+    /// Takes the terminal over for the calling thread.
+    pub fn take() -> Result<TerminalGuard, TerminalError> {
+        if !io::stdout().is_terminal() {
+            return Err(TerminalError::NotATerminal("standard output"));
+        }
+        if !io::stdin().is_terminal() {
+            return Err(TerminalError::NotATerminal("standard input"));
+        }
+        if TAKEN.swap(true, Ordering::SeqCst) {
+            return Err(TerminalError::Taken);
+        }
+        *lock(&OWNER) = Some(thread::current().id());
+        HOOK.call_once(chain_hook);
+        let guard = TerminalGuard(());
+        enable_raw_mode()?;
+        execute!(io::stdout(), EnterAlternateScreen, Hide)?;
+        Ok(guard)
+    }
+}
+
+impl Drop for TerminalGuard {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+/// Panic messages of other threads since the screen was taken; the caller prints them once it is free.
+pub fn deferred_panics() -> Vec<String> {
+    std::mem::take(&mut lock(&DEFERRED))
+}
+
+/// Safe to call any number of times. Errors are ignored: the terminal may be gone, and nothing better can be done.
+fn give_back() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        let _ = execute!(io::stdout(), Show, LeaveAlternateScreen);
+        let _ = disable_raw_mode();
+        let _ = io::stdout().flush();
+    }
+}
+
+fn chain_hook() {
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
+        let ours = *lock(&OWNER) == Some(thread::current().id());
+        if TAKEN.load(Ordering::SeqCst) && !ours {
+            lock(&DEFERRED).push(info.to_string());
+            return;
+        }
+        give_back();
+        before(info);
+    }));
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

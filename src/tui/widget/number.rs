@@ -1,0 +1,57 @@
+//! Numbers as people read them.
+
+/// `+0.54`; `–` where there is none.
+pub fn signed(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |v| if v.is_finite() { format!("{v:+.2}") } else { "NaN".to_owned() })
+}
+
+/// `0.034`, with fewer digits as it grows; `–` where there is none.
+pub fn plain(value: Option<f64>) -> String {
+    match value {
+        None => "–".to_owned(),
+        Some(v) if !v.is_finite() => "NaN".to_owned(),
+        Some(v) if v.abs() >= 100.0 => format!("{v:.0}"),
+        Some(v) if v.abs() >= 10.0 => format!("{v:.1}"),
+        Some(v) => format!("{v:.3}"),
+    }
+}
+
+/// `12%` of a share 0..=1; `–` where there is none.
+pub fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "–".to_owned(), |s| if s.is_finite() { format!("{:.0}%", s * 100.0) } else { "NaN".to_owned() })
+}
+
+/// `8.9 s`, `2 m 05 s`, `7 h 35 m`.
+pub fn seconds(value: f64) -> String {
+    if !value.is_finite() || value < 0.0 {
+        return "–".to_owned();
+    }
+    if value < 99.95 {
+        return format!("{value:.1} s");
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let whole = value.round() as u64;
+    let (minutes, hours) = (whole / 60, whole / 3600);
+    match hours {
+        0 => format!("{minutes} m {:02} s", whole % 60),
+        1..=99 => format!("{hours} h {:02} m", minutes % 60),
+        _ => format!("{} d {:02} h", hours / 24, hours % 24),
+    }
+}
+
+/// `61.0 GiB`, `312 MiB`.
+#[expect(clippy::cast_precision_loss)]
+pub fn bytes(value: u64) -> String {
+    let mebi = value as f64 / f64::from(1 << 20);
+    if mebi >= 1024.0 { format!("{:.1} GiB", mebi / 1024.0) } else { format!("{mebi:.0} MiB") }
+}
+
+/// `142`, `9.6 k`, `1.2 M`.
+pub fn count(value: f64) -> String {
+    match value {
+        v if !v.is_finite() => "–".to_owned(),
+        v if v < 1000.0 => format!("{v:.0}"),
+        v if v < 1e6 => format!("{:.1} k", v / 1e3),
+        v => format!("{:.1} M", v / 1e6),
+    }
+}
