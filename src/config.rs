@@ -295,6 +295,9 @@ impl RunConfig {
         let mut table: toml::Table = toml::from_str(text).map_err(invalid)?;
         for assignment in overrides {
             set(&mut table, assignment)?;
+            // Checked one by one, so that a bad key or type is blamed on its override and not on the file.
+            let checked: Result<RunConfig, toml::de::Error> = table.clone().try_into();
+            checked.map_err(|e| ConfigError::Override { assignment: assignment.clone(), message: e.to_string() })?;
         }
         let config: RunConfig = table.try_into().map_err(invalid)?;
         config.validate()?;
@@ -316,8 +319,8 @@ impl RunConfig {
         refuse(d.samples == 0 || !d.samples.is_multiple_of(4), "doctor.samples", d.samples.to_string(), "must be a positive multiple of 4, one share per quadrant")?;
         refuse(d.completions == 0, "doctor.completions", "0".into(), "must be at least 1")?;
         refuse(d.max_tokens == 0, "doctor.max_tokens", "0".into(), "must be at least 1")?;
-        refuse(!(d.temperature > 0.0), "doctor.temperature", d.temperature.to_string(), "must be above 0: training needs samples, not one greedy answer")?;
-        refuse(!(self.scribe.temperature >= 0.0), "scribe.temperature", self.scribe.temperature.to_string(), "must not be negative")?;
+        refuse(d.temperature.is_nan() || d.temperature <= 0.0, "doctor.temperature", d.temperature.to_string(), "must be above 0: training needs samples, not one greedy answer")?;
+        refuse(self.scribe.temperature.is_nan() || self.scribe.temperature < 0.0, "scribe.temperature", self.scribe.temperature.to_string(), "must not be negative")?;
         refuse(self.scribe.max_attempts == 0, "scribe.max_attempts", "0".into(), "must be at least 1")?;
         refuse(self.lora.rank == 0, "lora.rank", "0".into(), "must be at least 1")?;
         refuse(self.checkpoint.every == 0, "checkpoint.every", "0".into(), "must be at least 1: a run that never saves cannot resume")?;
@@ -339,7 +342,7 @@ fn set(table: &mut toml::Table, assignment: &str) -> Result<(), ConfigError> {
         .and_then(|mut t| t.remove("v"))
         .unwrap_or_else(|| toml::Value::String(value.to_owned()));
     let keys: Vec<&str> = path.trim().split('.').collect();
-    let (last, parents) = keys.split_last().ok_or_else(|| fail("the key is empty"))?;
+    let (last, parents) = keys.split_last().filter(|(last, _)| !last.is_empty()).ok_or_else(|| fail("the key is empty"))?;
     let mut here = table;
     for key in parents {
         let next = here.entry((*key).to_owned()).or_insert_with(|| toml::Value::Table(toml::Table::new()));

@@ -178,9 +178,11 @@ fn controls_of_every_client_arrive_in_order() {
         }
     }
     assert_eq!(server.wait_control(Duration::from_millis(1)), None);
-    // A one-shot command need not wait for an answer, nor end its line.
-    UnixStream::connect(&place.socket).unwrap().write_all(br#"{"control":"pause"}"#).unwrap();
-    assert_eq!(server.wait_control(LIMIT), Some(Control::Pause));
+    // A one-shot command need not stay for an answer, nor end its line.
+    for _ in 0..50 {
+        UnixStream::connect(&place.socket).unwrap().write_all(br#"{"control":"pause"}"#).unwrap();
+        assert_eq!(server.wait_control(LIMIT), Some(Control::Pause));
+    }
 }
 
 #[test]

@@ -87,6 +87,7 @@ fn values_out_of_range_are_refused_by_key() {
     check("doctor.temperature=0.0");
     check("doctor.temperature=nan");
     check("scribe.temperature=-0.1");
+    check("scribe.temperature=nan");
     check("scribe.max_attempts=0");
     check("lora.rank=0");
     check("checkpoint.every=0");

@@ -1,17 +1,16 @@
 //! MEDEC files: every quirk of the format on small fixtures, then the published counts on the real files where they are at hand.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use medserl::config::SftConfig;
 use medserl::data::guard::{OverlapReason, SAME_VIGNETTE, refuse_test, separate};
 use medserl::data::repair::{Cell, is_broken, repair};
 use medserl::data::{
-    DataError, LoadOptions, Pools, Relation, draw, examples, groups, load, load_medec, load_medec_with, load_pairs,
-    near_duplicates, sentences,
+    DataError, LoadOptions, LoadReport, Pools, Relation, groups, load, load_medec, load_medec_with, load_pairs, near_duplicates,
+    sentences,
 };
-use medserl::task::{ErrorKind, Label, LabelledNote, Note, PromptStyle, Quadrant, Sentence, Verdict, verdict};
+use medserl::task::{ErrorKind, Label, LabelledNote, Note, Sentence};
 
 const HEADER: &str =
     "Text ID,Text,Sentences,Error Flag,Error Type,Error Sentence ID,Error Sentence,Corrected Sentence,Corrected Text";
@@ -45,19 +44,12 @@ fn note(id: &str, group: &str, texts: &[&str], label: Label) -> LabelledNote {
     LabelledNote { note: Note { id: id.into(), group: group.into(), sentences }, label }
 }
 
-/// A pool of `n` groups, each an error note and its clean sibling; kinds 60/20/10/7/3 percent.
+/// `n` groups, each an error note and its clean sibling.
 fn paired(n: usize) -> Vec<LabelledNote> {
-    let kind_of = |at: usize| match at % 100 {
-        0..60 => ErrorKind::Management,
-        60..80 => ErrorKind::Diagnosis,
-        80..90 => ErrorKind::Treatment,
-        90..97 => ErrorKind::Pharmacotherapy,
-        _ => ErrorKind::CausalOrganism,
-    };
     let pair = |at: usize| {
         let (group, first) = (format!("g{at}"), format!("Patient {at} has sign s{at}."));
         let (wrong, right) = (format!("Drug w{at} is given at once."), format!("Drug r{at} is given at once."));
-        let label = Label::Error { kind: kind_of(at), sentence: 1, correction: right.clone() };
+        let label = Label::Error { kind: ErrorKind::Treatment, sentence: 1, correction: right.clone() };
         [
             note(&format!("e{at}"), &group, &[&first, &wrong], label),
             note(&format!("c{at}"), &group, &[&first, &right], Label::Clean),
@@ -108,6 +100,8 @@ fn reads_every_quirk_of_the_csv() {
     assert_eq!(first.labelled.note.group, rows[1].labelled.note.group);
     assert_eq!((report.groups.groups, report.groups.pairs, report.groups.errors_alone, report.groups.cleans_alone), (3, 1, 1, 1));
     let lines = report.lines().join("\n");
+    let json = serde_json::to_string(&report).unwrap();
+    assert_eq!(serde_json::from_str::<LoadReport>(&json).unwrap(), report);
     assert!(lines.contains("4: 2 error, 2 clean") && lines.contains("3 empty rows") && lines.contains("1 pairs"), "{lines}");
 }
 
@@ -219,13 +213,11 @@ fn lists_every_broken_relation() {
             ("twice", Relation::ErrorSentenceOnceInText),
             ("absent", Relation::CorrectionInCorrectedText),
             ("absent", Relation::ReplacementGivesCorrectedText),
-            ("space", Relation::ReplacementGivesCorrectedText),
             ("join", Relation::SentencesJoinToText),
             ("filled", Relation::CleanColumnsAreEmpty),
             ("filled", Relation::UniqueId),
         ]
     );
-    assert!(report.violations[5].detail.contains("white space only"));
     assert!(report.lines().iter().any(|l| l.contains("unresolved: broken")));
     let pools = Pools::new(rows.into_iter().map(|r| r.labelled)).unwrap();
     assert!(!pools.errors.iter().any(|n| n.note.id == "unresolved"), "an error that points nowhere trains nobody");
@@ -258,7 +250,7 @@ fn names_file_line_and_remedy() {
         let text = message("row.csv", bad(rest).as_bytes());
         assert!(text.contains("row.csv:5: ") && text.contains(expected), "{text}");
     }
-    let text = message("quote.csv", format!("{}\"v-9,never closed\r\n", csv(HEADER, &[good.clone()])).as_bytes());
+    let text = message("quote.csv", format!("{}\"v-9,never closed\r\n", csv(HEADER, std::slice::from_ref(&good))).as_bytes());
     assert!(text.contains("quote.csv:5: the record has 1 fields, the header 9") && text.contains("quote"), "{text}");
     let text = message("ids.csv", csv(HEADER, &[row("v-0", "One.", "One.", CLEAN)]).as_bytes());
     assert!(text.contains("ids.csv:2: v-0: Sentences must be lines of"), "{text}");
@@ -312,9 +304,9 @@ fn cuts_pairs_so_that_the_error_is_one_sentence() {
     assert_eq!(skipped, [("more", 3), ("lost", 4), ("twice", 5), ("same", 6)]);
     assert!(report.skipped[0].reason.contains("differs in more") && report.skipped[2].reason.contains("2 times"));
     assert_eq!((report.records, report.notes, report.groups.pairs, report.kinds[&ErrorKind::CausalOrganism]), (6, 4, 2, 2));
-    // The text of "a" is given with other white space, that of "moved" in another order: both are said.
+    // "a" is given with other white space, which is no matter; "moved" in another order, which is said.
     let relations: Vec<(&str, Relation)> = report.violations.iter().map(|v| (v.id.as_str(), v.relation)).collect();
-    assert_eq!(relations, [("a", Relation::ReplacementGivesCorrectedText), ("moved", Relation::ReplacementGivesCorrectedText)]);
+    assert_eq!(relations, [("moved", Relation::ReplacementGivesCorrectedText)]);
 }
 
 #[test]
@@ -371,134 +363,6 @@ fn guards_the_splits() {
 }
 
 #[test]
-fn draws_equal_quadrants_from_different_vignettes() {
-    let pools = Pools::new(paired(200)).unwrap();
-    for step in 0..40 {
-        let drawn = draw(&pools, 7, step, 16);
-        assert_eq!(drawn, draw(&pools, 7, step, 16), "the same key draws the same");
-        let order: Vec<Quadrant> = drawn.iter().map(|(quadrant, _)| *quadrant).collect();
-        assert_eq!(order, Quadrant::ALL.repeat(4));
-        assert!(drawn.iter().all(|(quadrant, note)| quadrant.starts_from_error() == note.label.is_error()));
-        let groups: HashSet<&str> = drawn.iter().map(|(_, note)| note.note.group.as_str()).collect();
-        assert_eq!(groups.len(), 16, "step {step}");
-    }
-    assert_ne!(draw(&pools, 7, 3, 16), draw(&pools, 8, 3, 16));
-    assert_ne!(draw(&pools, 7, 3, 16), draw(&pools, 7, 4, 16));
-}
-
-#[test]
-fn draws_every_kind_at_about_its_share() {
-    let pools = Pools::new(paired(200)).unwrap();
-    let mut times: BTreeMap<String, usize> = BTreeMap::new();
-    // 50 steps of 4 errors are one epoch of the 200 error notes; windows of 10 steps hold about the mix.
-    for window in 0..5 {
-        let mut kinds: BTreeMap<ErrorKind, usize> = BTreeMap::new();
-        for step in window * 10..(window + 1) * 10 {
-            for (_, note) in draw(&pools, 3, step, 16).into_iter().filter(|(quadrant, _)| quadrant.starts_from_error()) {
-                *kinds.entry(note.label.kind().unwrap()).or_default() += 1;
-                *times.entry(note.note.id).or_default() += 1;
-            }
-        }
-        for (kind, share) in [
-            (ErrorKind::Management, 24),
-            (ErrorKind::Diagnosis, 8),
-            (ErrorKind::Treatment, 4),
-            (ErrorKind::Pharmacotherapy, 3),
-            (ErrorKind::CausalOrganism, 1),
-        ] {
-            assert!(kinds.get(&kind).copied().unwrap_or(0).abs_diff(share) <= 1, "window {window}: {kinds:?}");
-        }
-    }
-    assert_eq!((times.len(), times.values().max()), (200, Some(&1)), "one epoch draws every error note once");
-}
-
-#[test]
-fn draws_from_small_pools_without_losing_balance() {
-    let pools = Pools::new(paired(3)).unwrap();
-    let drawn = draw(&pools, 1, 5, 16);
-    assert_eq!(drawn.len(), 16);
-    let ids: HashSet<&str> = drawn.iter().map(|(_, note)| note.note.id.as_str()).collect();
-    assert_eq!(ids.len(), 6, "every note is used before one comes round again");
-    let cleans: Vec<LabelledNote> = paired(3).into_iter().filter(|n| !n.label.is_error()).collect();
-    assert!(Pools::new(cleans).unwrap_err().to_string().contains("no error notes"));
-}
-
-fn sft(notes: usize, clean_fraction: f64) -> SftConfig {
-    SftConfig { notes, clean_fraction, ..SftConfig::default() }
-}
-
-fn assert_says_labels(notes: &[LabelledNote], style: PromptStyle, seed: u64) -> usize {
-    let made = examples(notes, &sft(notes.len(), 0.5), style, seed);
-    let key = |verdict: &Verdict| serde_json::to_string(verdict).unwrap();
-    let mut told: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for note in notes {
-        let truth = match &note.label {
-            Label::Clean => Verdict::Clean,
-            Label::Error { kind, sentence, correction } => {
-                Verdict::Error { kind: *kind, sentence: Some(*sentence), correction: Some(correction.clone()) }
-            }
-        };
-        *told.entry((note.note.numbered(), key(&truth))).or_default() += 1;
-    }
-    for example in &made {
-        let content = &example.chat.turns[0].content;
-        let verdict = verdict::parse(&example.completion);
-        assert!(
-            told.iter().any(|((note, truth), _)| content.ends_with(note) && *truth == key(&verdict)),
-            "{}",
-            example.completion
-        );
-    }
-    made.len()
-}
-
-#[test]
-fn warm_up_completions_parse_back_to_their_labels() {
-    let mut notes = paired(40);
-    let hostile =
-        Label::Error { kind: ErrorKind::Treatment, sentence: 0, correction: "x; Correction: {right}; Sentence: 4".into() };
-    notes.push(note("h1", "h1", &["It {wrong} <verdict is {n}."], hostile));
-    notes.push(note("h2", "h2", &["It quotes <verdict> and <thinking>."], Label::Clean));
-    for style in [PromptStyle::Brief, PromptStyle::Full] {
-        assert_eq!(assert_says_labels(&notes, style, 5), 80, "all but the note that quotes the grammar");
-    }
-    let made = examples(&notes[..2], &sft(2, 0.5), PromptStyle::Full, 1);
-    let error = made.iter().find(|e| e.completion.contains("Error:")).unwrap();
-    assert!(
-        error.completion.contains("\"Drug w0 is given at once.\"")
-            && error.completion.contains("\"w0\"")
-            && error.completion.contains("\"r0\""),
-        "{}",
-        error.completion
-    );
-    let clean = made.iter().find(|e| e.completion.contains("No Clinical Error")).unwrap();
-    assert!(clean.completion.contains("\"Drug r0 is given at once.\""), "{}", clean.completion);
-    let wordings: HashSet<String> =
-        (0..60).map(|seed| examples(&notes[..1], &sft(1, 0.0), PromptStyle::Full, seed)[0].completion.clone()).collect();
-    assert_eq!(wordings.len(), 9);
-}
-
-#[test]
-fn warm_up_mixes_the_share_asked_for() {
-    let notes = paired(40);
-    let cleans = |n, share| {
-        let made = examples(&notes, &sft(n, share), PromptStyle::Brief, 2);
-        (made.len(), made.iter().filter(|e| e.completion.contains("No Clinical Error")).count())
-    };
-    assert_eq!(cleans(20, 0.5), (20, 10));
-    assert_eq!(cleans(20, 0.0), (20, 0));
-    assert_eq!(cleans(20, 1.0), (20, 20));
-    assert_eq!(cleans(40, 0.25), (40, 10));
-    assert_eq!(cleans(1000, 0.2), (50, 10), "the share is kept where notes run short");
-    assert_eq!(cleans(0, 0.5), (0, 0));
-    let made = |seed| examples(&notes, &sft(20, 0.5), PromptStyle::Brief, seed);
-    assert_eq!(made(1), made(1));
-    assert_ne!(made(1), made(2));
-    let patients: HashSet<String> = made(1).iter().map(|e| e.chat.turns[0].content.lines().nth(1).unwrap().to_owned()).collect();
-    assert_eq!(patients.len(), 10, "clean notes are the siblings of the error notes chosen");
-}
-
-#[test]
 fn the_real_validation_file_has_its_published_counts() {
     let Some(dir) = medec_dir() else { return };
     let path = dir.join("MEDEC-MS-ValidationSet-with-GroundTruth-and-ErrorType.csv");
@@ -526,8 +390,7 @@ fn the_real_validation_file_has_its_published_counts() {
     ] {
         assert!(lines.contains(part), "{part} in\n{lines}");
     }
-    let notes: Vec<LabelledNote> = rows.into_iter().map(|row| row.labelled).collect();
-    assert_eq!(assert_says_labels(&notes, PromptStyle::Full, 1), 510);
+    assert_eq!(rows.len(), 574);
 }
 
 #[test]
@@ -539,6 +402,8 @@ fn the_real_pairs_align_and_share_one_vignette_with_validation() {
     for pair in train.chunks(2) {
         assert!(pair[0].corrected().is_some() && pair[0].note.group == pair[1].note.group);
     }
+    let moved: Vec<&str> = report.violations.iter().map(|v| v.id.as_str()).collect();
+    assert_eq!(moved, ["ms-train-115", "ms-train-994", "ms-train-1386", "ms-train-1635"]);
     let (validation, _) = load(&dir.join("MEDEC-MS-ValidationSet-with-GroundTruth-and-ErrorType.csv")).unwrap();
     refuse_test(&dir.join("train-pairs.jsonl"), &train).unwrap();
     let began = Instant::now();

@@ -134,7 +134,9 @@ fn everything_comes_back_as_it_went_in() {
         assert_eq!(store.last_step().unwrap(), Some(1));
         assert_eq!(store.reports(0).unwrap(), vec![report.clone()]);
         assert_eq!(store.samples(1).unwrap(), samples);
-        assert_eq!(store.rollouts(1).unwrap(), rollouts);
+        let back = store.rollouts(1).unwrap();
+        assert_eq!(back, rollouts);
+        assert!(Arc::ptr_eq(&back[0].sample, &back[2].sample), "siblings share their sample");
         assert_eq!(store.rollout(&samples[2].id, 1).unwrap().as_ref(), Some(&rollouts[7]));
         assert_eq!(store.rollout(&samples[2].id, 9).unwrap(), None);
         let value = serde_json::json!({"accuracy": 0.5, "n": 200});
@@ -145,16 +147,6 @@ fn everything_comes_back_as_it_went_in() {
         assert_eq!((status.state.as_str(), status.message.as_str()), ("paused", "asked to"));
         assert!(status.updated_unix_s > 1_600_000_000);
     }
-}
-
-#[test]
-fn siblings_read_back_share_their_sample() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut store = begun(dir.path());
-    commit(&mut store, 1);
-    let rollouts = store.rollouts(1).unwrap();
-    assert!(Arc::ptr_eq(&rollouts[0].sample, &rollouts[2].sample));
-    assert!(!Arc::ptr_eq(&rollouts[0].sample, &rollouts[3].sample));
 }
 
 #[test]
@@ -196,7 +188,8 @@ fn a_step_is_committed_once_and_whole() {
     }
     // A row that cannot be written takes the whole step with it.
     let (report, mut samples, rollouts) = step(6);
-    samples[1].id.clone_from(&samples[0].id);
+    let twin = samples[0].id.clone();
+    samples[1].id = twin;
     let mine: Vec<Rollout> = rollouts.into_iter().filter(|r| r.sample.id == samples[0].id).collect();
     assert!(store.commit_step(&report, &samples, &mine).is_err());
     assert_eq!(store.last_step().unwrap(), Some(5));
@@ -295,11 +288,10 @@ fn a_finished_run_can_be_read_where_nothing_can_be_written() {
     let store = Store::open_read_only(dir.path()).unwrap();
     assert_eq!(store.rollouts(1).unwrap().len(), 12);
     drop(store);
-    // For root the directory is writable all the same, and SQLite may leave its shared-memory file.
-    let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let n_files = fs::read_dir(dir.path()).unwrap().count();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
-    assert!(fs::write(dir.path().join("probe"), "").is_ok());
-    assert!(names.iter().any(|n| n == "run.db"));
+    // For root the directory is writable all the same, and SQLite may leave its shared-memory file.
+    assert!(n_files == 1 || rustix::process::geteuid().is_root(), "{n_files} files");
 }
 
 #[test]
@@ -499,7 +491,7 @@ fn a_run_is_found_by_as_much_of_its_id_as_it_takes() {
     assert_eq!(found(Some("202602")).unwrap(), "20260202-c");
     assert_eq!(found(Some("br")).unwrap(), "broken");
     let error = found(Some("2026")).unwrap_err().to_string();
-    assert!(["20260101-a,", "20260101-ab", "20260202-c"].iter().all(|id| error.contains(id)), "{error}");
+    assert!(error.contains("any of 20260101-ab, 20260202-c, 20260101-a;"), "{error}");
     assert!(found(Some("x")).unwrap_err().to_string().contains("begins with 'x'"));
     let path = at.join("20260202-c");
     assert_eq!(resolve_run(Path::new("/nowhere"), path.to_str()).unwrap(), path);

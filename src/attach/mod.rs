@@ -6,6 +6,7 @@ pub mod live;
 mod outbox;
 pub mod protocol;
 pub mod server;
+mod socket;
 mod wire;
 
 pub use client::Client;

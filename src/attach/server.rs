@@ -3,14 +3,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{self, ErrorKind},
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{FileTypeExt, MetadataExt, PermissionsExt},
-        net::{UnixListener as StdListener, UnixStream as StdStream},
-    },
-    path::{Path, PathBuf},
+    fs, io,
+    os::unix::{fs::MetadataExt, net::UnixListener as StdListener},
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -19,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{
@@ -35,11 +29,10 @@ use super::{
     live::Live,
     outbox::{Next, Outbox, Parcel},
     protocol::{Control, Level, Notice},
+    socket::bind,
     wire,
 };
 
-/// What the address of a Unix socket can hold beside its closing NUL.
-const MAX_PATH_BYTES: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 const MAX_CONTROL_BYTES: usize = 64 << 10;
 const MAX_CLIENTS: usize = 64;
 /// Controls the trainer has not taken yet.
@@ -185,40 +178,6 @@ impl Shared {
     }
 }
 
-/// Binds `path`, taking the place of a socket nobody listens on any more.
-fn bind(path: &Path) -> anyhow::Result<StdListener> {
-    let n_bytes = path.as_os_str().as_bytes().len();
-    if n_bytes > MAX_PATH_BYTES {
-        let at = path.display();
-        bail!(
-            "{at}: a socket path may have {MAX_PATH_BYTES} bytes, this one has {n_bytes}; use a shorter --run-dir or MEDSERL_HOME"
-        );
-    }
-    remove_stale(path)?;
-    let listener = StdListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
-    // Until this line the umask decides; the check of the peer's user holds all along.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
-fn remove_stale(path: &Path) -> anyhow::Result<()> {
-    let at = path.display();
-    match fs::symlink_metadata(path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(e).with_context(|| format!("cannot look at {at}")),
-        Ok(meta) if !meta.file_type().is_socket() => bail!("{at} is in the way and is not a socket; move it away"),
-        Ok(_) => {}
-    }
-    match StdStream::connect(path) {
-        Ok(_) => bail!("another trainer already listens on {at}; attach to it, or stop it first"),
-        Err(e) if e.kind() == ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).with_context(|| format!("cannot remove the stale socket {at}"))
-        }
-        Err(e) => Err(e).with_context(|| format!("cannot tell whether a trainer listens on {at}")),
-    }
-}
-
 async fn serve(listener: StdListener, shared: Arc<Shared>) {
     let listener = match UnixListener::from_std(listener) {
         Ok(listener) => listener,
@@ -254,16 +213,24 @@ async fn serve_client(stream: UnixStream, shared: Arc<Shared>) {
         return shared.warn(&format!("refused a client: {MAX_CLIENTS} are attached already"));
     };
     let (read, write) = stream.into_split();
+    let mut reader = std::pin::pin!(read_controls(read, &shared));
     let mut writer = std::pin::pin!(write_notices(write, &shared, client, &wake));
-    let dropped = tokio::select! {
-        read = read_controls(read, &shared) => read.err(),
-        _ = &mut writer => None,
+    let mut writing = true;
+    let read = tokio::select! {
+        read = &mut reader => read,
+        written = &mut writer => {
+            writing = false;
+            // A client that hung up may have been a one-shot command: what it said before that still counts.
+            if written.is_err() { timeout(FAREWELL, reader).await.unwrap_or(Ok(())) } else { Ok(()) }
+        }
     };
-    if let Some(why) = dropped {
+    if let Err(why) = read {
         shared.warn(&format!("dropped a client: {why}"));
         shared.end(client);
-        // It learns why, if it reads at all.
-        let _ = timeout(FAREWELL, writer).await;
+        if writing {
+            // It learns why, if it reads at all.
+            let _ = timeout(FAREWELL, writer).await;
+        }
     }
     shared.remove(client);
 }
@@ -290,13 +257,13 @@ async fn read_controls(read: OwnedReadHalf, shared: &Shared) -> Result<(), Strin
     let mut read = BufReader::new(read);
     loop {
         let mut line = Vec::new();
-        let n_bytes = (&mut read).take(MAX_CONTROL_BYTES as u64 + 1).read_until(b'\n', &mut line).await;
-        match n_bytes {
-            Err(_) | Ok(0) => return Ok(()),
-            Ok(n_bytes) if n_bytes > MAX_CONTROL_BYTES => {
-                return Err(format!("its line is longer than {MAX_CONTROL_BYTES} bytes"));
-            }
-            Ok(_) => {}
+        // An error ends the stream like its end does: a client that hung up may leave its last line without a line feed.
+        let _ = (&mut read).take(MAX_CONTROL_BYTES as u64 + 1).read_until(b'\n', &mut line).await;
+        if line.is_empty() {
+            return Ok(());
+        }
+        if line.len() > MAX_CONTROL_BYTES {
+            return Err(format!("its line is longer than {MAX_CONTROL_BYTES} bytes"));
         }
         let control = serde_json::from_slice(&line).map_err(|e| format!("its line is no control ({e})"))?;
         shared.controls.try_send(control).map_err(|_| format!("{MAX_CONTROLS} controls wait already"))?;

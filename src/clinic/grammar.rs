@@ -63,7 +63,7 @@ const EXAM: [&str; 8] = [
     "The examination is notable for {x}.",
     "Findings on examination include {x}.",
     "Physical findings are {x}.",
-    "The physician finds {x} on examination.",
+    "The physician finds {x}.",
     "Physical examination is remarkable for {x}.",
 ];
 const LAB: [&str; 6] =

@@ -66,7 +66,7 @@ impl Story {
         };
         let complaints = draw_complaints(condition, history.is_some(), draw);
         let exam: Vec<&'static str> = condition.exam.iter().map(String::as_str).collect();
-        let exam_count = if draw.percent(75) { 2 } else { 1 };
+        let exam_count = if draw.percent(90) { 2 } else { 1 };
         let fact = condition.fact(kind).unwrap_or(condition.diagnosis());
         Story {
             condition,
@@ -74,7 +74,7 @@ impl Story {
             age: draw.between(condition.age[0], condition.age[1]),
             duration: draw.pick(&condition.durations).as_str(),
             exam: draw.subset(&exam, exam_count),
-            lab: draw.pick(&condition.labs).as_str(),
+            lab: draw_lab(condition, draw),
             temperature: draw.between(tenths(condition.temperature_c[0]), tenths(condition.temperature_c[1])),
             pulse: draw.between(condition.pulse[0], condition.pulse[1]),
             with_dose: condition.doses_known() && draw.percent(33),
@@ -149,6 +149,11 @@ fn draw_complaints(condition: &'static Condition, has_history: bool, draw: &mut 
     };
     all.truncate(count);
     all
+}
+
+/// Mostly the first test listed, the telling one, so that a note's diagnosis follows from its findings.
+fn draw_lab(condition: &'static Condition, draw: &mut Draw) -> &'static str {
+    if draw.percent(50) { condition.labs[0].as_str() } else { draw.pick(&condition.labs).as_str() }
 }
 
 /// The order of the sentences: usual at the top, loose among findings and facts, so that position tells little.

@@ -215,18 +215,13 @@ impl Route {
 impl DrugRow {
     fn check(&self) -> Result<(), String> {
         let [low, high] = self.dose;
-        if !(0.0 < low && low <= high && high.is_finite()) {
+        let ordered = 0.0 < low && low <= high && high.is_finite();
+        if !ordered {
             return Err(format!("dose = {:?}: expected [low, high], both positive", self.dose));
         }
-        [
-            ("name", &self.name),
-            ("class", &self.class),
-            ("route", &self.route),
-            ("unit", &self.unit),
-            ("frequency", &self.frequency),
-        ]
-        .into_iter()
-        .try_for_each(|(field, text)| check_phrase(field, text))
+        [("name", &self.name), ("class", &self.class), ("unit", &self.unit), ("frequency", &self.frequency)]
+            .into_iter()
+            .try_for_each(|(field, text)| check_phrase(field, text))
     }
 
     fn dose_phrase(&self) -> String {
@@ -308,7 +303,8 @@ impl ConditionRow {
             return Err(format!("age = {:?}: expected [low, high] in years, at most 110", self.age));
         }
         let [cool, hot] = self.temperature_c;
-        if !(30.0 <= cool && cool <= hot && hot <= 43.0) {
+        let plausible = 30.0 <= cool && cool <= hot && hot <= 43.0;
+        if !plausible {
             return Err(format!("temperature_c = {:?}: expected [low, high] within 30 to 43", self.temperature_c));
         }
         if self.pulse[0] > self.pulse[1] || self.pulse[0] < 20 || self.pulse[1] > 260 {

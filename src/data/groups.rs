@@ -21,7 +21,7 @@ pub struct GroupCounts {
     pub cleans_alone: usize,
 }
 
-/// Names every note's group after its first note: a clean row joins the error row directly before it where they are similar enough.
+/// Names every note's group after its first note: a clean row joins the error row directly before it where they are alike.
 pub fn assign(notes: &mut [LabelledNote], threshold: f64) {
     for at in 0..notes.len() {
         let group = match at.checked_sub(1).map(|before| &notes[before]) {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{error::DataError, shingles::near_duplicates};
 use crate::task::LabelledNote;
 
-/// 5-gram Jaccard from which two notes of different files count as the same vignette. Between MEDEC's splits only a handful of
-/// pairs reach 0.4 and they are re-used vignettes; everything else stays below 0.3.
+/// 5-gram Jaccard from which two notes of different files count as the same vignette. Measured on MEDEC-MS training against
+/// validation: one re-used vignette has 0.88, everything else at most 0.28.
 pub const SAME_VIGNETTE: f64 = 0.5;
 
 const TEST_IDS: [&str; 2] = ["ms-test-", "uw-test-"];

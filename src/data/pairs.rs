@@ -24,7 +24,7 @@ struct PairRecord {
     corrected_sentence: String,
 }
 
-/// Loads a pairs file: two notes a line, in one group; lines whose texts do not align are skipped, counted and given their reason.
+/// Loads a pairs file: two notes a line, in one group; a line whose texts do not align is skipped and listed with its reason.
 pub fn load_pairs(path: &Path) -> Result<(Vec<LabelledNote>, LoadReport), DataError> {
     let file = text_file::read(path)?;
     let mut report = LoadReport::new(path, &file, true);
@@ -106,7 +106,7 @@ fn siblings(pair: &PairRecord) -> Result<[LabelledNote; 2], String> {
     Ok([error, LabelledNote { note: clean, label: Label::Clean }])
 }
 
-/// The corrected note: the error note with its sentence replaced or, where the file moved the corrected sentence, the text as given.
+/// The corrected note: the error note with its sentence replaced or, where the file moved that sentence, the text as given.
 fn clean_sibling(pair: &PairRecord, error: &LabelledNote) -> Result<Note, String> {
     let id = format!("{}-corrected", pair.note_id);
     let replaced = error.corrected().ok_or("the error sentence is lost")?;

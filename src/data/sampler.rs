@@ -1,6 +1,6 @@
 //! The Balanced Quadrant sampler: which source notes the Scribe gets at a step. A pure function of (pools, seed, step).
 //!
-//! Each pool is walked in epochs: every note once, in an order drawn for that epoch; step and size say where on the walk to start.
+//! Each pool is walked in epochs: every note once, in an order drawn for that epoch; the step says where on the walk to start.
 //! The error walk spreads each of the five kinds evenly over the epoch, so any stretch of it has about the pool's mix.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -17,7 +17,8 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// Parts notes by label; an error note whose sentence id does not resolve (a listed violation) is left out. Neither pool may be empty.
+    /// Parts notes by label; an error note whose sentence id does not resolve (a listed violation) is left out.
+    /// Neither pool may be empty.
     pub fn new(notes: impl IntoIterator<Item = LabelledNote>) -> Result<Pools, DataError> {
         let usable = notes.into_iter().filter(|note| note.corrected().is_some());
         let (errors, cleans): (Vec<_>, Vec<_>) = usable.partition(|note| note.label.is_error());
@@ -29,8 +30,8 @@ impl Pools {
     }
 }
 
-/// Draws the sources of a step: `n_samples / 4` a quadrant, interleaved AE, AS, SD, SI, AE, … No note comes twice and no vignette
-/// group comes twice where the pools are large enough; an empty pool gives its quadrants nothing ([`Pools::new`] refuses one).
+/// Draws the sources of a step: `n_samples / 4` a quadrant, interleaved AE, AS, SD, SI, AE and so on. No note comes twice, nor
+/// a vignette group, where the pools are large enough; an empty pool gives its quadrants nothing ([`Pools::new`] refuses one).
 pub fn draw(pools: &Pools, seed: u64, step: u32, n_samples: usize) -> Vec<(Quadrant, LabelledNote)> {
     let share = n_samples / Quadrant::ALL.len();
     let mut groups = HashSet::new();

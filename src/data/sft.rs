@@ -170,9 +170,17 @@ fn edit(old: &str, new: &str) -> (String, String) {
     let (a, b): (Vec<&str>, Vec<&str>) = (old.split_whitespace().collect(), new.split_whitespace().collect());
     let head = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
     let tail = a[head..].iter().rev().zip(b[head..].iter().rev()).take_while(|(x, y)| x == y).count();
+    let (wrong, right) = without_verbs(&a[head..a.len() - tail], &b[head..b.len() - tail]);
     let bare = |words: &[&str]| words.join(" ").trim_end_matches(['.', ',', ';', ':']).to_owned();
-    let (wrong, right) = (bare(&a[head..a.len() - tail]), bare(&b[head..b.len() - tail]));
-    if wrong.is_empty() || right.is_empty() { (bare(&a), bare(&b)) } else { (wrong, right) }
+    if wrong.is_empty() || right.is_empty() { (bare(&a), bare(&b)) } else { (bare(wrong), bare(right)) }
+}
+
+/// Drops the linking verb both stretches end in: of `studies are` for `colonoscopy is` the nouns are the edit.
+fn without_verbs<'a, 'b>(a: &'a [&'b str], b: &'a [&'b str]) -> (&'a [&'b str], &'a [&'b str]) {
+    match (a.split_last(), b.split_last()) {
+        (Some((x, a)), Some((y, b))) if [x, y].iter().all(|verb| ["is", "are", "was", "were"].contains(verb)) => (a, b),
+        _ => (a, b),
+    }
 }
 
 /// Fills `{name}` marks in one pass, so that braces inside a note stay text.

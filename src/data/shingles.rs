@@ -23,7 +23,7 @@ pub fn jaccard(a: &HashSet<u64>, b: &HashSet<u64>) -> f64 {
     ratio(a.intersection(b).count(), a.len(), b.len())
 }
 
-/// Finds the pairs (id in a, id in b, similarity) at or above a positive threshold, most similar first, through an inverted index.
+/// Finds the pairs (id in a, id in b, similarity) at or above a positive threshold, most similar first.
 pub fn near_duplicates(a: &[LabelledNote], b: &[LabelledNote], threshold: f64) -> Vec<(String, String, f64)> {
     let index = Index::new(b);
     let mut found = Vec::new();

@@ -1,10 +1,17 @@
 //! Gemma 3 with LoRA on candle: the trainable model, its files, and drawing text from it.
 
 pub mod batch;
+mod cache;
 pub mod gemma3;
+pub mod generate;
+pub mod hub;
 pub mod lora;
 pub mod ops;
 pub mod plan;
+pub mod policy;
 pub mod random;
 pub mod spec;
+pub mod tokenizer;
 pub mod weights;
+
+pub use policy::Policy;

@@ -8,7 +8,8 @@ use super::lexicon::Lexicon;
 use super::{augment, decoy, injection};
 use crate::config::ScribeConfig;
 use crate::task::{
-    Completion, ErrorKind, GenerateRequest, Injection, Label, LabelledNote, Note, PromptStyle, Provenance, Quadrant, Sample, StopReason, prompt,
+    Completion, ErrorKind, GenerateRequest, Injection, Label, LabelledNote, Note, PromptStyle, Provenance, Quadrant, Sample,
+    StopReason, prompt,
 };
 
 /// Tags keep the Scribe's counter streams apart from one another and from other users of the same keys.
@@ -19,10 +20,17 @@ const WRITING: u64 = 0x5C;
 /// What one attempt made; usable only where every gate passed.
 #[derive(Default)]
 pub struct Attempt {
-    pub gates: Gates,
+    gates: Gates,
     made: Option<(Note, Label)>,
     injection: Option<Injection>,
     text: String,
+}
+
+impl Attempt {
+    /// The first gate that refused; an attempt that made nothing is refused too.
+    pub fn failure(&self) -> Option<&str> {
+        self.gates.failure().or(if self.made.is_none() { Some("nothing-made") } else { None })
+    }
 }
 
 /// One source, its quadrant, and what became of earlier attempts.
@@ -134,7 +142,7 @@ impl<'a> Job<'a> {
     }
 
     pub fn reject(&mut self, attempt: Attempt) {
-        self.rejections.extend(attempt.gates.failure().map(str::to_owned));
+        self.rejections.extend(attempt.failure().map(str::to_owned));
         self.last = attempt;
     }
 

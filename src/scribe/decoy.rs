@@ -37,7 +37,8 @@ struct Edit {
 
 /// Puts up to `config.decoy_edits` noises into the note; fewer where there is no more room, an error where there is none.
 pub fn make(note: &Note, config: &ScribeConfig, lexicon: &Lexicon, rng: &mut ChaCha8Rng) -> Result<Note, String> {
-    let mut open: Vec<Edit> = note.sentences.iter().enumerate().flat_map(|(i, s)| opportunities(i, &s.text, lexicon, rng)).collect();
+    let mut open: Vec<Edit> =
+        note.sentences.iter().enumerate().flat_map(|(i, s)| opportunities(i, &s.text, lexicon, rng)).collect();
     let mut chosen: Vec<Edit> = Vec::new();
     let mut best = note.clone();
     while chosen.len() < config.decoy_edits && !open.is_empty() {
@@ -48,7 +49,9 @@ pub fn make(note: &Note, config: &ScribeConfig, lexicon: &Lexicon, rng: &mut Cha
         let sentence = edit.sentence;
         chosen.push(edit);
         let candidate = apply(note, &chosen);
-        if keeps_facts(note, &candidate, sentence, lexicon) && gate::char_ratio(&note.text(), &candidate.text(), config.decoy_length_ratio).is_ok() {
+        if keeps_facts(note, &candidate, sentence, lexicon)
+            && gate::char_ratio(&note.text(), &candidate.text(), config.decoy_length_ratio).is_ok()
+        {
             best = candidate;
         } else {
             chosen.pop();
@@ -123,7 +126,8 @@ fn opportunities(sentence: usize, text: &str, lexicon: &Lexicon, rng: &mut ChaCh
     }
     for found in lexicon.dates.find(text) {
         let written = &text[found.start..found.end];
-        let others: Vec<String> = (0..lexicon.dates.len()).filter_map(|f| lexicon.dates.write(found.date, f)).filter(|d| d != written).collect();
+        let others: Vec<String> =
+            (0..lexicon.dates.len()).filter_map(|f| lexicon.dates.write(found.date, f)).filter(|d| d != written).collect();
         if !others.is_empty() {
             add(Noise::Date, found.start, found.end, others[pick(rng, others.len())].clone());
         }
@@ -169,7 +173,8 @@ fn other_spacing(gap: &str) -> Option<String> {
 
 /// Table substitutions that stand alone: not joined by a hyphen or slash, not part of a longer term, no decisive word in them.
 fn substitutions(text: &str, words: &[Word], lexicon: &Lexicon, rng: &mut ChaCha8Rng) -> Vec<(usize, usize, String)> {
-    let is_joint = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || matches!(c, '-' | '/' | '\u{2010}' | '\u{2011}' | '\'' | '’'));
+    const JOINTS: [char; 6] = ['-', '/', '\u{2010}', '\u{2011}', '\'', '’'];
+    let is_joint = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || JOINTS.contains(&c));
     let mut result = Vec::new();
     for found in lexicon.substitutions(words) {
         let last = &words[found.at + found.len - 1];

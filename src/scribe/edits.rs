@@ -28,8 +28,11 @@ pub fn word_edits(before: &str, after: &str) -> WordEdits {
 /// Compares two bags of words.
 pub fn multiset_edits(before: &[String], after: &[String]) -> WordEdits {
     let mut balance: BTreeMap<&str, i64> = BTreeMap::new();
-    before.iter().for_each(|w| *balance.entry(w).or_default() -= 1);
-    after.iter().for_each(|w| *balance.entry(w).or_default() += 1);
+    for (words, sign) in [(before, -1), (after, 1)] {
+        for word in words {
+            *balance.entry(word).or_default() += sign;
+        }
+    }
     let mut edits = WordEdits::default();
     for (word, n) in balance {
         let side = if n < 0 { &mut edits.removed } else { &mut edits.added };

@@ -1,7 +1,7 @@
 //! The gates: small functions that say whether a made note may be used, and why not. Each knows two texts and the tables,
 //! nothing of models or attempts. Thresholds come from the experiment (calibrated on real MEDEC pairs, medserl-peers §5.2).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::edits::{changed_sentences, is_one_slip, multiset_edits, word_edits};
 use super::facts::Facts;
@@ -45,7 +45,8 @@ pub fn not_empty(result: &Note) -> Outcome {
 
 /// No control, bidi or invisible characters and no line feeds that the source did not have.
 pub fn safe_text(source: &str, result: &str) -> Outcome {
-    let hidden = |text: &str| text.chars().filter(|&c| Text::new(&c.to_string()).as_str().starts_with(['\u{fffd}', '\n'])).count();
+    let hidden =
+        |text: &str| text.chars().filter(|&c| Text::new(&c.to_string()).as_str().starts_with(['\u{fffd}', '\n'])).count();
     let (before, after) = (hidden(source), hidden(result));
     require(after <= before, format!("{after} unsafe characters, {before} in the source"))
 }
@@ -70,7 +71,9 @@ fn occurrences(text: &str, part: &str) -> usize {
 
 /// `<` right before a letter, `/` or `|`; "<5 mm" is none.
 fn tags(text: &str) -> usize {
-    text.match_indices('<').filter(|(at, _)| text[at + 1..].starts_with(|c: char| c.is_alphabetic() || matches!(c, '/' | '|'))).count()
+    text.match_indices('<')
+        .filter(|(at, _)| text[at + 1..].starts_with(|c: char| c.is_alphabetic() || matches!(c, '/' | '|')))
+        .count()
 }
 
 pub fn differs(source: &str, result: &str) -> Outcome {
@@ -107,13 +110,19 @@ pub fn edit_budget(source: &str, result: &str, most: usize) -> Outcome {
 
 /// Both notes have the same sentence ids in the same order.
 pub fn same_sentences(source: &Note, result: &Note) -> Outcome {
-    require(changed_sentences(source, result).is_some(), format!("{} / {} sentences", result.sentences.len(), source.sentences.len()))
+    require(
+        changed_sentences(source, result).is_some(),
+        format!("{} / {} sentences", result.sentences.len(), source.sentences.len()),
+    )
 }
 
 /// Exactly the sentence `id` differs.
 pub fn one_sentence(source: &Note, result: &Note, id: u32) -> Outcome {
     let changed = changed_sentences(source, result);
-    require(changed.as_deref() == Some(&[id]), format!("changed sentences: {}", changed.map_or("other ids".into(), |c| format!("{c:?}"))))
+    require(
+        changed.as_deref() == Some(&[id]),
+        format!("changed sentences: {}", changed.map_or("other ids".into(), |c| format!("{c:?}"))),
+    )
 }
 
 /// Facts of the same sentence before and after, with its id.
@@ -217,15 +226,24 @@ pub fn not_synonym(lexicon: &Lexicon, source: &str, result: &str) -> Outcome {
 }
 
 /// The edit does not merely add or take away words ("pneumonia" → "bacterial pneumonia" need not be wrong), unless a negation,
-/// a side, a comparison or a quantity comes or goes.
+/// a side, a comparison or a quantity comes or goes, or one known term gives way to another.
 pub fn not_elaboration(lexicon: &Lexicon, source: &str, result: &str) -> Outcome {
     let edits = word_edits(source, result);
     let clinical = |words: &[String]| words.iter().any(|w| lexicon.is_clinical(w));
     let (before, after) = (Facts::of(source, lexicon), Facts::of(result, lexicon));
     let decisive = [Category::Negation, Category::Laterality, Category::Comparator];
     let turns = before.quantities != after.quantities || decisive.iter().any(|&c| before.of_category(c) != after.of_category(c));
+    let exchange = is_exchange(&before, &after);
     let detail = format!("lost {:?}, new {:?}", edits.removed, edits.added);
-    require(turns || (clinical(&edits.removed) && clinical(&edits.added)), detail)
+    require(turns || exchange || (clinical(&edits.removed) && clinical(&edits.added)), detail)
+}
+
+/// A term went and another came, neither of which is the other with words added ("hepatitis A" → "hepatitis C").
+fn is_exchange(before: &Facts, after: &Facts) -> bool {
+    let of = |term: &String| words(term).into_iter().map(|w| w.lower).collect::<BTreeSet<_>>();
+    let gone: Vec<_> = before.terms.keys().filter(|t| !after.terms.contains_key(*t)).map(of).collect();
+    let came: Vec<_> = after.terms.keys().filter(|t| !before.terms.contains_key(*t)).map(of).collect();
+    gone.iter().any(|g| came.iter().any(|c| !g.is_subset(c) && !c.is_subset(g)))
 }
 
 /// The edit is no slip of the pen: one word for another that differs by one letter and is no known term.
@@ -239,8 +257,11 @@ pub fn not_slip(lexicon: &Lexicon, source: &str, result: &str) -> Outcome {
 /// Where the edit exchanges terms of one class for terms of the same class, the class fits the error kind asked for.
 pub fn kind_fits(lexicon: &Lexicon, kind: ErrorKind, source: &str, result: &str) -> Outcome {
     let (before, after) = (lexicon.terms(source), lexicon.terms(result));
-    let gone: BTreeSet<TermKind> = before.iter().filter(|(t, _)| !after.contains_key(*t)).map(|(_, &k)| k).collect();
-    let came: BTreeSet<TermKind> = after.iter().filter(|(t, _)| !before.contains_key(*t)).map(|(_, &k)| k).collect();
+    let classes = |of: &BTreeMap<String, TermKind>, but: &BTreeMap<String, TermKind>| -> BTreeSet<TermKind> {
+        let alone = of.iter().filter(|(t, _)| !but.contains_key(*t)).map(|(_, &k)| k);
+        alone.filter(|k| matches!(k, TermKind::Drug | TermKind::Organism | TermKind::Diagnosis)).collect()
+    };
+    let (gone, came) = (classes(&before, &after), classes(&after, &before));
     let only = |kinds: &BTreeSet<TermKind>| kinds.first().copied().filter(|_| kinds.len() == 1);
     let (Some(old), Some(new)) = (only(&gone), only(&came)) else { return Ok("no exchange of known terms".into()) };
     let fits = match (old, new) {

@@ -113,7 +113,9 @@ pub fn splice(note: &Note, proposal: &Injection, asked: ErrorKind) -> Result<Not
         return Err(Refusal::OldRepeated(repeats));
     }
     let (head, tail) = (&sentence.text[..at], &sentence.text[at + proposal.old.len()..]);
-    if joins(head.chars().next_back(), proposal.old.chars().next()) || joins(proposal.old.chars().next_back(), tail.chars().next()) {
+    if joins(head.chars().next_back(), proposal.old.chars().next())
+        || joins(proposal.old.chars().next_back(), tail.chars().next())
+    {
         return Err(Refusal::SplitsWord);
     }
     if letters(&proposal.old) == letters(&proposal.new) {

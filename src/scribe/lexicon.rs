@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use super::dates::DateFormats;
+use super::tables;
 use super::words::{Found, Phrases, Word, plain, words};
 use crate::task::ErrorKind;
 
@@ -17,6 +17,8 @@ pub enum TermKind {
     Drug,
     Organism,
     Diagnosis,
+    Procedure,
+    Anatomy,
 }
 
 /// Families of small words that turn a fact round.
@@ -40,173 +42,29 @@ pub struct Concept {
     pub name: String,
 }
 
-#[derive(Deserialize)]
-struct ConceptRow {
-    #[serde(flatten)]
-    concept: Concept,
-    phrases: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct ConceptTable {
-    concept: Vec<ConceptRow>,
-}
-
-#[derive(Deserialize)]
-struct BrandTable {
-    brands: BTreeMap<String, Vec<String>>,
-}
-
-#[derive(Deserialize)]
-struct AbbreviationTable {
-    both: Vec<(String, String)>,
-    shorten: Vec<(String, String)>,
-}
-
-#[derive(Deserialize)]
-struct EquivalentTable {
-    groups: Vec<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-struct TermTable {
-    drugs: Vec<String>,
-    organisms: Vec<String>,
-    diagnoses: Vec<String>,
-    drug_stems: Vec<String>,
-    not_drugs: BTreeSet<String>,
-    not_species: BTreeSet<String>,
-}
-
-#[derive(Deserialize)]
-struct UnitTable {
-    units: BTreeMap<String, Vec<String>>,
-    numbers: BTreeMap<String, u32>,
-}
-
-#[derive(Deserialize)]
-struct WordTable {
-    stopwords: BTreeSet<String>,
-    markers: Vec<String>,
-    cues: BTreeMap<ErrorKind, Vec<String>>,
-}
-
 /// All tables, indexed.
 pub struct Lexicon {
-    terms: Phrases<(String, TermKind)>,
-    drug_stems: Vec<String>,
-    not_drugs: BTreeSet<String>,
-    not_species: BTreeSet<String>,
+    pub(super) terms: Phrases<(String, TermKind)>,
+    /// Word endings with the fewest letters that make one count.
+    pub(super) endings: Vec<(String, usize, TermKind)>,
+    pub(super) not_by_ending: BTreeSet<String>,
+    pub(super) not_species: BTreeSet<String>,
     /// Wording → canonical words.
-    synonyms: Phrases<Vec<Word>>,
+    pub(super) synonyms: Phrases<Vec<Word>>,
     /// Wording → what code may write in its place.
-    substitutions: Phrases<Vec<String>>,
-    concepts: Phrases<Concept>,
-    cues: BTreeMap<ErrorKind, Phrases<()>>,
-    stopwords: BTreeSet<String>,
-    pub markers: Vec<String>,
+    pub(super) substitutions: Phrases<Vec<String>>,
+    pub(super) concepts: Phrases<Concept>,
+    pub(super) cues: BTreeMap<ErrorKind, Phrases<()>>,
+    pub(super) stopwords: BTreeSet<String>,
+    pub(super) markers: Vec<String>,
     /// Spelling in lower case → unit.
-    pub units: BTreeMap<String, String>,
+    pub(super) units: BTreeMap<String, String>,
     /// Number word → value.
-    pub numbers: BTreeMap<String, u32>,
-    pub dates: DateFormats,
+    pub(super) numbers: BTreeMap<String, u32>,
+    pub(super) dates: DateFormats,
 }
 
-/// A table is part of the program: that it parses is checked by the tests.
-fn table<T: DeserializeOwned>(text: &str) -> T {
-    toml::from_str(text).expect("tables under assets/scribe are valid")
-}
-
-macro_rules! asset {
-    ($name:literal) => {
-        table(include_str!(concat!("../../assets/scribe/", $name, ".toml")))
-    };
-}
-
-static STANDARD: LazyLock<Lexicon> = LazyLock::new(|| {
-    let brands: BrandTable = asset!("brands");
-    let abbreviations: AbbreviationTable = asset!("abbreviations");
-    let equivalents: EquivalentTable = asset!("equivalents");
-    let units: UnitTable = asset!("units");
-    let words: WordTable = asset!("words");
-    let terms: TermTable = asset!("lexicon");
-    let concepts: ConceptTable = asset!("concepts");
-    Lexicon {
-        substitutions: substitutions(&brands, &abbreviations),
-        synonyms: synonyms(&brands, &abbreviations, &equivalents),
-        terms: term_index(&terms, &brands),
-        drug_stems: terms.drug_stems,
-        not_drugs: terms.not_drugs,
-        not_species: terms.not_species,
-        concepts: concept_index(concepts),
-        cues: words.cues.iter().map(|(&kind, cues)| (kind, cue_index(cues))).collect(),
-        stopwords: words.stopwords,
-        markers: words.markers,
-        units: units.units.into_iter().flat_map(|(unit, all)| all.into_iter().map(move |s| (s, unit.clone()))).collect(),
-        numbers: units.numbers,
-        dates: asset!("dates"),
-    }
-});
-
-/// Short forms without a lower-case letter, and all short forms of the abbreviation table, count only as written.
-fn is_acronym(phrase: &str) -> bool {
-    phrase.chars().any(char::is_alphabetic) && !phrase.chars().any(char::is_lowercase)
-}
-
-fn synonyms(brands: &BrandTable, abbreviations: &AbbreviationTable, equivalents: &EquivalentTable) -> Phrases<Vec<Word>> {
-    let canonical = |phrase: &str| words(phrase).into_iter().map(|w| plain(&w.lower)).collect::<Vec<_>>();
-    let mut index = Phrases::default();
-    for (generic, brands) in &brands.brands {
-        index.add(generic, false, canonical(generic));
-        brands.iter().for_each(|brand| index.add(brand, false, canonical(generic)));
-    }
-    for (long, short) in abbreviations.both.iter().chain(&abbreviations.shorten) {
-        index.add(long, false, canonical(long));
-        index.add(short, true, canonical(long));
-    }
-    for group in &equivalents.groups {
-        group.iter().for_each(|phrase| index.add(phrase, is_acronym(phrase), canonical(&group[0])));
-    }
-    index
-}
-
-fn substitutions(brands: &BrandTable, abbreviations: &AbbreviationTable) -> Phrases<Vec<String>> {
-    let mut index = Phrases::strict();
-    for (generic, brands) in &brands.brands {
-        index.add(generic, false, brands.clone());
-        brands.iter().for_each(|brand| index.add(brand, false, vec![generic.clone()]));
-    }
-    for (long, short) in abbreviations.both.iter().chain(&abbreviations.shorten) {
-        index.add(long, false, vec![short.clone()]);
-    }
-    for (long, short) in &abbreviations.both {
-        index.add(short, true, vec![long.clone()]);
-    }
-    index
-}
-
-fn term_index(terms: &TermTable, brands: &BrandTable) -> Phrases<(String, TermKind)> {
-    let mut index = Phrases::default();
-    let mut add = |term: &String, kind| index.add(term, false, (term.to_lowercase(), kind));
-    terms.drugs.iter().chain(brands.brands.keys()).for_each(|t| add(t, TermKind::Drug));
-    terms.organisms.iter().for_each(|t| add(t, TermKind::Organism));
-    terms.diagnoses.iter().for_each(|t| add(t, TermKind::Diagnosis));
-    index
-}
-
-fn concept_index(table: ConceptTable) -> Phrases<Concept> {
-    let mut index = Phrases::default();
-    for row in table.concept {
-        row.phrases.iter().for_each(|phrase| index.add(phrase, false, row.concept.clone()));
-    }
-    index
-}
-
-fn cue_index(cues: &[String]) -> Phrases<()> {
-    let mut index = Phrases::default();
-    cues.iter().for_each(|cue| index.add(cue, false, ()));
-    index
-}
+static STANDARD: LazyLock<Lexicon> = LazyLock::new(tables::standard);
 
 impl Lexicon {
     /// The tables compiled into the program.
@@ -227,13 +85,19 @@ impl Lexicon {
         result
     }
 
-    /// Drugs, organisms and diagnoses a text names, in canonical wording.
+    /// Drugs, organisms, diagnoses, procedures and parts of the body a text names, in canonical wording: terms of the lists,
+    /// other words by their ending, and Latin pairs.
     pub fn terms(&self, text: &str) -> BTreeMap<String, TermKind> {
         let raw = words(text);
         let canonical = self.canonical(&raw);
-        let mut terms: BTreeMap<_, _> = self.terms.find(&canonical).iter().map(|f| f.value.clone()).collect();
-        let stems = canonical.iter().filter(|w| self.has_drug_stem(&w.lower));
-        stems.for_each(|w| drop(terms.entry(w.lower.clone()).or_insert(TermKind::Drug)));
+        let mut covered = vec![false; canonical.len()];
+        let mut terms = BTreeMap::new();
+        for found in self.terms.find(&canonical) {
+            covered[found.at..found.at + found.len].fill(true);
+            terms.insert(found.value.0.clone(), found.value.1);
+        }
+        let other = canonical.iter().zip(covered).filter(|(_, covered)| !covered);
+        terms.extend(other.filter_map(|(word, _)| self.by_ending(&word.lower)));
         for at in self.binomials(text, &raw) {
             let name = self.canonical(&raw[at..at + 2]).iter().map(|w| w.lower.as_str()).collect::<Vec<_>>().join(" ");
             terms.entry(name).or_insert(TermKind::Organism);
@@ -274,11 +138,20 @@ impl Lexicon {
     fn is_protected(&self, lower: &str) -> bool {
         // One letter decides about these prefixes: hyper/hypo, non-, un-, anti-.
         let turning = ["hyper", "hypo", "non", "un", "anti"].iter().any(|p| lower.starts_with(p));
-        turning || self.has_drug_stem(lower) || self.units.contains_key(lower) || self.numbers.contains_key(lower)
+        turning || self.by_ending(lower).is_some() || self.units.contains_key(lower) || self.numbers.contains_key(lower)
     }
 
-    pub fn has_drug_stem(&self, lower: &str) -> bool {
-        lower.len() >= 6 && !self.not_drugs.contains(lower) && self.drug_stems.iter().any(|stem| lower.ends_with(stem.as_str()))
+    /// A word that its ending makes a term; plural and -graphy/-gram forms count as one.
+    fn by_ending(&self, lower: &str) -> Option<(String, TermKind)> {
+        let word = lower
+            .strip_suffix("'s")
+            .or_else(|| lower.strip_suffix('s').filter(|w| !w.ends_with(['s', 'i', 'u'])))
+            .unwrap_or(lower);
+        let fits = |ending: &str, least: usize| word.len() >= least && word.ends_with(ending);
+        let (_, _, kind) = self.endings.iter().find(|(ending, least, _)| fits(ending, *least))?;
+        let stem = word.strip_suffix("graphy").or_else(|| word.strip_suffix("gram"));
+        let name = stem.map_or_else(|| word.to_owned(), |stem| format!("{stem}graphy"));
+        (!self.not_by_ending.contains(word) && word.chars().all(char::is_alphabetic)).then_some((name, *kind))
     }
 
     /// First words of capitalised pairs that look like an organism's Latin name.

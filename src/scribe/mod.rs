@@ -12,6 +12,7 @@ pub mod lexicon;
 pub mod words;
 
 mod attempt;
+mod tables;
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,7 @@ use thiserror::Error;
 
 use crate::config::ScribeConfig;
 use crate::task::{Completion, Generate, GenerateRequest, LabelledNote, PromptStyle, Quadrant, Sample, Sampling, StopReason};
-use attempt::{Attempt, Job};
+use attempt::Job;
 pub use lexicon::Lexicon;
 
 /// What a drawing made and what it cost.
@@ -68,7 +69,7 @@ pub fn draw(
         let mut rejected = Vec::new();
         for (mut job, completion) in open.into_iter().zip(texts) {
             let made = job.attempt(completion, attempt, config, lexicon);
-            match made.gates.failure() {
+            match made.failure() {
                 None => accept(&mut draw, job.sample(made, attempt), on_sample)?,
                 Some(gate) => {
                     *draw.rejections.entry(format!("{}/{gate}", job.quadrant.code())).or_default() += 1;

@@ -152,7 +152,8 @@ fn existing(dir: &Path) -> Result<std::path::PathBuf, StoreError> {
 }
 
 fn cannot_open(error: &StoreError) -> bool {
-    matches!(error, StoreError::Sqlite { source, .. } if source.sqlite_error_code() == Some(ErrorCode::CannotOpen))
+    let StoreError::Sqlite { source, .. } = error else { return false };
+    matches!(source.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
 }
 
 /// `file:` address of an absolute path, every unusual byte escaped.

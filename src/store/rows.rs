@@ -95,8 +95,8 @@ pub(super) fn insert_rollouts(conn: &Connection, rollouts: &[Rollout]) -> Result
             r.advantage,
             to_word(&r.completion.stop)?,
             r.completion.text,
-            pack(&r.completion.tokens, |t| t.to_le_bytes()),
-            pack(&r.completion.rollout_logprobs, |p| p.to_le_bytes()),
+            pack(&r.completion.tokens, u32::to_le_bytes),
+            pack(&r.completion.rollout_logprobs, f32::to_le_bytes),
             to_json(&r.verdict)?,
         ])?;
     }

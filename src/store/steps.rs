@@ -11,7 +11,7 @@ use crate::task::{Rollout, Sample, StepReport};
 const WAL_LIMIT_BYTES: u64 = 8 << 20;
 
 impl Store {
-    /// Commits one step in one durable transaction. Steps only go up: a step that is there, or lies before one that is, is refused.
+    /// Commits one step in one durable transaction. Steps only go up: one that is there, or lies before one that is, is refused.
     /// Every sample must be of this step and every rollout of one of these samples.
     pub fn commit_step(&mut self, report: &StepReport, samples: &[Sample], rollouts: &[Rollout]) -> Result<(), StoreError> {
         check_step(report.step, samples, rollouts)?;

@@ -48,9 +48,10 @@ impl ErrorKind {
 
     /// Compares by letters only, in lower case: `causalOrganism`, `Causal Organism` and `causal-organism` are one type.
     pub fn parse(name: &str) -> Option<ErrorKind> {
-        let letters = |s: &str| -> String { s.chars().filter(|c| c.is_ascii_alphabetic()).map(|c| c.to_ascii_lowercase()).collect() };
-        // A non-ASCII letter (a look-alike) is not dropped: it makes the name unknown.
-        if name.chars().any(|c| c.is_alphabetic() && !c.is_ascii()) {
+        let letters =
+            |s: &str| -> String { s.chars().filter(|c| c.is_ascii_alphabetic()).map(|c| c.to_ascii_lowercase()).collect() };
+        // A look-alike letter or a hidden character is not dropped: it makes the name unknown.
+        if name.chars().any(|c| !c.is_whitespace() && (!c.is_ascii() || c.is_control())) {
             return None;
         }
         let wanted = letters(name);
@@ -64,7 +65,11 @@ impl ErrorKind {
 pub enum Label {
     Clean,
     /// `sentence` is a MEDEC sentence id; `correction` is the whole corrected sentence.
-    Error { kind: ErrorKind, sentence: u32, correction: String },
+    Error {
+        kind: ErrorKind,
+        sentence: u32,
+        correction: String,
+    },
 }
 
 impl Label {

@@ -153,6 +153,7 @@ pub const METRICS: &[Metric] = &[
     Metric { key: "loss", unit: "", meaning: "policy loss, token mean over the step" },
     Metric { key: "grad_norm", unit: "", meaning: "L2 norm of all adapter gradients before clipping, mean over optimizer steps" },
     Metric { key: "learning_rate", unit: "", meaning: "learning rate of the last optimizer step" },
+    Metric { key: "skipped_updates", unit: "", meaning: "optimizer steps left out because their gradient was not finite" },
     Metric { key: "equal_groups", unit: "", meaning: "share of groups whose siblings all earned the same reward" },
     Metric { key: "scribe_accepted", unit: "", meaning: "samples accepted without fallback, over samples" },
     Metric { key: "eval_accuracy", unit: "", meaning: "held-out flag accuracy, greedy" },

@@ -110,7 +110,7 @@ fn parts(completion: &str) -> Result<(&str, &str), Malformation> {
     if thinking.contains(VERDICT_OPEN) || thinking.contains(VERDICT_CLOSE) {
         return Err(Malformation::MissingVerdict);
     }
-    if thinking.split_whitespace().count() < MIN_THINKING_WORDS {
+    if thinking.split_whitespace().filter(|word| word.contains(char::is_alphanumeric)).count() < MIN_THINKING_WORDS {
         return Err(Malformation::ThinkingTooShort);
     }
     if !rest.contains(VERDICT_OPEN) {
@@ -133,10 +133,7 @@ fn parse_claim(claim: &str) -> Result<Verdict, Malformation> {
     let rest = strip_key(claim, "error").ok_or(Malformation::UnknownVerdict)?;
     // The correction is the last field and may itself hold semicolons.
     let (head, correction) = match split_field(rest, "correction") {
-        Some((head, correction)) if correction.trim().is_empty() => {
-            let _ = head;
-            return Err(Malformation::EmptyCorrection);
-        }
+        Some((_, correction)) if correction.trim().is_empty() => return Err(Malformation::EmptyCorrection),
         Some((head, correction)) => (head, Some(correction.trim().to_owned())),
         None => (rest, None),
     };

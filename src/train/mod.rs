@@ -1,6 +1,12 @@
-//! The learning: one step on one page, and what it is made of.
+//! The learning: one step on one page ([`step`]), and what it is made of.
 
 pub mod advantage;
+pub mod algo;
+pub mod checkpoint;
 pub mod loss;
 pub mod optimizer;
 pub mod parity;
+pub mod pretrain;
+pub mod sft;
+pub mod step;
+pub mod update;

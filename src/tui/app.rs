@@ -213,7 +213,7 @@ impl App {
             Action::Up if self.focus == Panel::Scribe => return self.pick(-1),
             Action::Down if self.focus == Panel::Scribe => return self.pick(1),
             Action::Up | Action::Down | Action::PageUp | Action::PageDown | Action::Top | Action::Bottom => {
-                self.scroll_by(action)
+                self.scroll_by(action);
             }
         }
         self.dirty = true;

@@ -64,7 +64,7 @@ impl Follow {
             }
             Notice::Phase { phase: Phase::Doctor, total, .. } => {
                 let n_samples = u32::try_from(live.samples.len()).unwrap_or(u32::MAX);
-                if n_samples > 0 && total % n_samples == 0 {
+                if n_samples > 0 && total.is_multiple_of(n_samples) {
                     self.group_size = self.group_size.max(total / n_samples);
                 }
                 true

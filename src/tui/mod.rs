@@ -9,6 +9,7 @@ pub mod keymap;
 pub mod overlay;
 pub mod panel;
 pub mod phases;
+pub mod runs;
 pub mod screen;
 pub mod size;
 pub mod terminal;
@@ -17,7 +18,7 @@ pub mod widget;
 
 use std::{
     io::{self, BufWriter},
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     time::{Duration, Instant},
 };
 
@@ -25,7 +26,7 @@ use ratatui::{
     Terminal,
     backend::CrosstermBackend,
     crossterm::{
-        execute,
+        execute, queue,
         terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate, size},
     },
 };
@@ -34,13 +35,16 @@ pub use app::{App, Effect, Event};
 pub use terminal::{TerminalError, TerminalGuard};
 pub use theme::{Theme, ThemeError};
 
-use crate::attach::Control;
+use crate::{attach::Control, store::RunSummary};
+use runs::{Choice, RunsApp};
 
 /// Shortest time between two frames.
 const FRAME: Duration = Duration::from_millis(33);
 /// The same over SSH.
 const SLOW_FRAME: Duration = Duration::from_millis(66);
 const TICK: Duration = Duration::from_secs(1);
+/// How often the Runs screen looks at the stores; it draws only where something changed.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// How the reader left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +67,41 @@ pub struct Options {
     pub read_only: bool,
 }
 
+/// Shows the Runs screen until the reader opens a run or quits. `list` reads the runs and the clock (Unix seconds).
+///
+/// # Errors
+/// No terminal, a terminal that went away, or an unknown theme.
+pub fn choose_run(options: &Options, list: &mut dyn FnMut() -> (Vec<RunSummary>, i64)) -> anyhow::Result<Choice> {
+    let theme = Theme::choose(options.theme.as_deref(), |name| std::env::var(name).ok())?;
+    let _guard = TerminalGuard::take()?;
+    let mut terminal = Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(1 << 16, io::stdout())))?;
+    let (sender, events) = mpsc::channel();
+    let _keyboard = keyboard::Keyboard::listen(&sender)?;
+    let mut app = RunsApp::new(theme);
+    let mut next_look = Instant::now();
+    loop {
+        if Instant::now() >= next_look {
+            let (runs, now) = list();
+            app.refresh(runs, now);
+            next_look = Instant::now() + LOOK;
+        }
+        if app.dirty {
+            terminal.draw(|frame| screen::runs::draw(&app, frame))?;
+            app.dirty = false;
+        }
+        match events.recv_timeout(next_look.saturating_duration_since(Instant::now())) {
+            Ok(Event::Key(key)) => {
+                if let Some(choice) = app.key(key) {
+                    return Ok(choice);
+                }
+            }
+            Ok(Event::Hangup) | Err(RecvTimeoutError::Disconnected) => return Ok(Choice::Quit),
+            Ok(Event::Resize(..)) => app.dirty = true,
+            Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
 /// Shows the Live screen until the reader leaves.
 ///
 /// `channel` is where the caller's attach thread puts [`Event::Notice`]s, the snapshot first, and [`Event::Closed`] at the end;
@@ -82,7 +121,7 @@ pub fn run(
     app.read_only = options.read_only;
     let keyboard = keyboard::Keyboard::listen(channel.0)?;
     let mut draw = |app: &App| -> anyhow::Result<()> {
-        execute!(terminal.backend_mut(), BeginSynchronizedUpdate)?;
+        queue!(terminal.backend_mut(), BeginSynchronizedUpdate)?;
         terminal.draw(|frame| screen::draw(app, frame))?;
         execute!(terminal.backend_mut(), EndSynchronizedUpdate)?;
         Ok(())

@@ -29,6 +29,8 @@ use crate::{
 /// Rows of the verdict's own text at most.
 const VERDICT_ROWS: usize = 3;
 const LABEL_COLUMNS: usize = 10;
+/// Rows from which truth and reward have a line each.
+const ROOMY: u16 = 13;
 
 pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
     let (lines, extent) = body(app, panel::inner(area));
@@ -112,7 +114,7 @@ fn footer(app: &App, room: Rect) -> Vec<Line<'static>> {
     let verdict = verdict_lines(app, stream, columns);
     let mut lines = vec![rule];
     lines.extend(verdict);
-    lines.push(truth_line(app, stream, columns));
+    lines.extend(truth_lines(app, stream, columns, room.height >= ROOMY));
     lines.push(siblings::line(app, columns));
     let keep = usize::from(room.height).saturating_sub(1).min(lines.len());
     match keep {
@@ -146,27 +148,29 @@ fn verdict_lines(app: &App, stream: &Stream, columns: usize) -> Vec<Line<'static
     lines
 }
 
-fn truth_line(app: &App, stream: &Stream, columns: usize) -> Line<'static> {
+fn truth_lines(app: &App, stream: &Stream, columns: usize, roomy: bool) -> Vec<Line<'static>> {
     let sample = app.follow.sample(&app.live).filter(|s| s.id == stream.sample_id);
     let truth = sample.map_or_else(|| "unknown".to_owned(), |s| outcome::truth(&s.label));
-    let mut parts = vec![vec![label(app, "truth"), Span::styled(truth, app.theme.style(Token::Verdict))]];
-    match &stream.rollout {
-        Some(rollout) => parts.extend(reward_parts(app, rollout)),
-        None => parts.push(cut::part("reward …", app.theme.style(Token::Dim))),
+    let truth = vec![label(app, "truth"), Span::styled(truth, app.theme.style(Token::Verdict))];
+    let reward = reward_parts(app, stream.rollout.as_ref(), roomy);
+    if roomy {
+        return vec![Line::from(truth), cut::segments(reward, "   ", columns)];
     }
-    cut::segments(parts, "   ", columns)
+    vec![cut::segments([vec![truth], reward].concat(), "   ", columns)]
 }
 
-fn reward_parts(app: &App, rollout: &Rollout) -> Vec<Vec<Span<'static>>> {
+/// Reward, advantage, and the reward's named parts; `labelled` starts a line of their own.
+fn reward_parts(app: &App, rollout: Option<&Rollout>, labelled: bool) -> Vec<Vec<Span<'static>>> {
     let dim = app.theme.style(Token::Dim);
-    let total = number::signed(Some(f64::from(rollout.reward.total())));
-    let outcome = Outcome::of(rollout);
-    let mut parts = vec![vec![Span::styled("reward ", dim), Span::styled(total, app.theme.style(outcome.token()))]];
+    let name = if labelled { label(app, "reward") } else { Span::styled("reward ", dim) };
+    let Some(rollout) = rollout else { return vec![vec![name, Span::styled("…", dim)]] };
+    let signed = |value: f32| number::signed(Some(f64::from(value)));
+    let style = app.theme.style(Outcome::of(rollout).token());
+    let mut parts = vec![vec![name, Span::styled(signed(rollout.reward.total()), style)]];
     if let Some(advantage) = rollout.advantage {
-        parts.push(vec![Span::styled("advantage ", dim), Span::raw(number::signed(Some(f64::from(advantage))))]);
+        parts.push(vec![Span::styled("advantage ", dim), Span::raw(signed(advantage))]);
     }
-    let (format, outcome) = (f64::from(rollout.reward.format), f64::from(rollout.reward.outcome));
-    let named = format!("format {}  outcome {}", number::signed(Some(format)), number::signed(Some(outcome)));
+    let named = format!("format {}  outcome {}", signed(rollout.reward.format), signed(rollout.reward.outcome));
     parts.push(cut::part(named, dim));
     parts
 }

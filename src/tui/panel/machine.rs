@@ -76,7 +76,7 @@ fn memory_line(app: &App, label: &str, used: Option<u64>, total: Option<u64>, co
     #[expect(clippy::cast_precision_loss)]
     let share = used.zip(total).filter(|(_, total)| *total > 0).map(|(used, total)| used as f64 / total as f64);
     let text = match (used, total) {
-        (Some(used), Some(total)) => format!("{} of {}", number::bytes(used), number::bytes(total)),
+        (Some(used), Some(total)) => number::bytes_of(used, total),
         (Some(used), None) => number::bytes(used),
         _ => "unknown".to_owned(),
     };
@@ -84,9 +84,9 @@ fn memory_line(app: &App, label: &str, used: Option<u64>, total: Option<u64>, co
 }
 
 fn bar_line(app: &App, label: &str, share: Option<f64>, text: &str, columns: usize) -> Line<'static> {
-    let spare = columns.saturating_sub(LABEL_COLUMNS + 1 + 20);
+    let bar_columns = columns.saturating_sub(LABEL_COLUMNS + 1 + 15);
     let bar = match share {
-        Some(share) if spare >= 4 => gauge::bar(share, spare) + " ",
+        Some(share) if bar_columns >= 4 => gauge::bar(share, bar_columns) + " ",
         _ => String::new(),
     };
     Line::from(vec![

@@ -73,7 +73,7 @@ fn lines(app: &App, report: &StepReport, columns: usize) -> Vec<Line<'static>> {
     }
     if shape.trend > 0 {
         head += "  ";
-        head += &cut::fit("reward", shape.trend);
+        head += &cut::fit("trend", shape.trend);
     }
     let mut lines = vec![Line::styled(cut::fit(&head, columns), app.theme.style(Token::Dim))];
     for quadrant in Quadrant::ALL {
@@ -88,9 +88,10 @@ fn lines(app: &App, report: &StepReport, columns: usize) -> Vec<Line<'static>> {
 
 /// `▼ 12%` misses where there is an error to find, `▲ 25%` false alarms where there is none.
 fn wrong(holds_error: bool, stats: &QuadrantStats) -> (String, Token) {
-    let (glyph, n, token) = match holds_error {
-        true => ("▼", stats.false_negatives, Token::FalseNegative),
-        false => ("▲", stats.false_positives, Token::FalsePositive),
+    let (glyph, n, token) = if holds_error {
+        ("▼", stats.false_negatives, Token::FalseNegative)
+    } else {
+        ("▲", stats.false_positives, Token::FalsePositive)
     };
     let token = if n == 0 { Token::Dim } else { token };
     (format!("{glyph}{:>4}", number::percent(share(n, stats.n_rollouts))), token)
@@ -145,5 +146,6 @@ pub fn strip(app: &App, columns: usize) -> Line<'static> {
             Span::styled(wrong.replace(' ', ""), app.theme.style(token)),
         ]
     };
-    cut::segments(Quadrant::ALL.into_iter().map(part).collect(), "   ", columns)
+    let scored = Quadrant::ALL.into_iter().filter(|q| report.quadrant(*q).n_rollouts > 0);
+    cut::segments(scored.map(part).collect(), "   ", columns)
 }

@@ -23,6 +23,16 @@ enum Form {
     Percent,
 }
 
+impl Form {
+    fn show(self, value: Option<f64>) -> String {
+        match self {
+            Form::Signed => number::signed(value),
+            Form::Plain => number::plain(value),
+            Form::Percent => number::percent(value),
+        }
+    }
+}
+
 /// Metric key, label, form; in order of importance, since the last leave first.
 const SHOWN: &[(&str, &str, Form)] = &[
     ("reward", "reward", Form::Signed),
@@ -44,6 +54,7 @@ const VALUE_COLUMNS: usize = 6;
 
 struct Series {
     label: &'static str,
+    form: Form,
     value: String,
     points: Vec<Option<f64>>,
 }
@@ -61,7 +72,7 @@ pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
     let two = columns >= 88 && height < series.len();
     let each = if two { (columns - 3) / 2 } else { columns };
     let lines: Vec<Line> = if two {
-        series.chunks(2).map(|pair| Line::from(pair.iter().flat_map(|s| line(app, s, each)).collect::<Vec<_>>())).collect()
+        series.chunks(2).map(|pair| pair_line(app, pair, each)).collect()
     } else {
         series.iter().map(|s| Line::from(line(app, s, each))).collect()
     };
@@ -72,27 +83,29 @@ fn collect(live: &Live) -> Vec<Series> {
     let series = SHOWN.iter().enumerate().filter_map(|(i, (key, label, form))| {
         let all: Vec<Option<f64>> = live.reports.iter().map(|r| r.metrics.get(*key).copied()).collect();
         // Held-out scores come every n steps: only the steps that have one make their line.
-        let points: Vec<Option<f64>> =
-            if key.starts_with("eval_") { all.into_iter().filter(Option::is_some).collect() } else { all };
+        let points: Vec<Option<f64>> = if key.starts_with("eval_") { all.into_iter().flatten().map(Some).collect() } else { all };
         let newest = points.iter().rev().copied().flatten().next();
-        let value = match form {
-            Form::Signed => number::signed(newest),
-            Form::Plain => number::plain(newest),
-            Form::Percent => number::percent(newest),
-        };
-        (i < ALWAYS || newest.is_some()).then_some(Series { label, value, points })
+        let value = form.show(newest);
+        (i < ALWAYS || newest.is_some()).then_some(Series { label, form: *form, value, points })
     });
     series.collect()
 }
 
 fn line(app: &App, series: &Series, columns: usize) -> Vec<Span<'static>> {
-    let spark_columns = columns.saturating_sub(LABEL_COLUMNS + 1 + VALUE_COLUMNS + 3);
+    let spark_columns = columns.saturating_sub(LABEL_COLUMNS + 1 + VALUE_COLUMNS + 1);
     vec![
         Span::styled(cut::pad(series.label, LABEL_COLUMNS), app.theme.style(Token::Dim)),
         Span::styled(format!(" {} ", cut::pad_left(&series.value, VALUE_COLUMNS)), app.theme.style(Token::Title)),
         Span::styled(spark::row(&series.points, spark_columns), app.theme.style(Token::Spark)),
-        Span::raw("  "),
     ]
+}
+
+fn pair_line(app: &App, pair: &[Series], columns: usize) -> Line<'static> {
+    let spans = pair.iter().enumerate().flat_map(|(i, s)| {
+        let gap = if i == 0 { "" } else { "   " };
+        std::iter::once(Span::raw(gap)).chain(line(app, s, columns))
+    });
+    Line::from(spans.collect::<Vec<_>>())
 }
 
 fn charts(app: &App, series: &[Series], room: Rect, buf: &mut Buffer) {
@@ -104,7 +117,7 @@ fn charts(app: &App, series: &[Series], room: Rect, buf: &mut Buffer) {
         let known = || s.points.iter().flatten().copied().filter(|v| v.is_finite());
         let (low, high) = (known().fold(f64::INFINITY, f64::min), known().fold(f64::NEG_INFINITY, f64::max));
         let span =
-            if low <= high { format!("{} … {}", number::plain(Some(low)), number::plain(Some(high))) } else { String::new() };
+            if low <= high { format!("{} … {}", s.form.show(Some(low)), s.form.show(Some(high))) } else { String::new() };
         let head = vec![
             cut::part(s.label, app.theme.style(Token::Dim)),
             cut::part(s.value.clone(), app.theme.style(Token::Title)),

@@ -109,11 +109,10 @@ fn scribe_and_doctor(area: Rect) -> Vec<(Panel, Rect)> {
 }
 
 fn medium(body: Rect) -> Vec<(Panel, Rect)> {
-    let log_rows = if body.height >= 34 { 5 } else { 0 };
+    let log_rows = if body.height >= 34 { 4 } else { 0 };
     let (body, log) = cut_top(body, body.height - log_rows);
     let (left, right) = cut_left(body, LEFT_COLUMNS);
-    let machine = if body.height >= 34 { 9 } else { 6 };
-    let mut places = stack(left, &[(Panel::Quadrants, 8), (Panel::Step, 10), (Panel::Trend, 9), (Panel::Machine, machine)]);
+    let mut places = stack(left, &[(Panel::Quadrants, 8), (Panel::Step, 10), (Panel::Trend, 9), (Panel::Machine, 9)]);
     places.extend(scribe_and_doctor(right));
     if log_rows > 0 {
         places.push((Panel::Log, log));
@@ -121,16 +120,18 @@ fn medium(body: Rect) -> Vec<(Panel, Rect)> {
     places
 }
 
+/// Tall screens keep the log in the left column, below the machine; others give it a strip at the foot.
 fn large(body: Rect) -> Vec<(Panel, Rect)> {
-    let log_rows = match body.height {
-        0..27 => 0,
-        27..45 => 5,
-        _ => 8,
-    };
+    let tall = body.height >= 40;
+    let log_rows = if tall || body.height < 27 { 0 } else { 4 };
     let (body, log) = cut_top(body, body.height - log_rows);
     let (left, rest) = cut_left(body, LEFT_COLUMNS + body.width.saturating_sub(160) / 8);
     let (middle, right) = cut_left(rest, rest.width - RIGHT_COLUMNS.min(rest.width / 3));
-    let mut places = stack(left, &[(Panel::Step, 10), (Panel::Quadrants, 8), (Panel::Machine, 11)]);
+    let mut left_panels = vec![(Panel::Step, 10), (Panel::Quadrants, 8), (Panel::Machine, 9)];
+    if tall {
+        left_panels.push((Panel::Log, body.height));
+    }
+    let mut places = stack(left, &left_panels);
     let finished_rows = if middle.height >= 36 { middle.height / 4 } else { 0 };
     let (main, finished) = cut_top(middle, middle.height - finished_rows);
     places.extend(scribe_and_doctor(main));

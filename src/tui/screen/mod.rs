@@ -1,6 +1,7 @@
 //! Where everything goes, by the size of the terminal.
 
 pub mod live;
+pub mod runs;
 pub mod tiny;
 
 use ratatui::{Frame, layout::Rect};

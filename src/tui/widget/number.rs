@@ -46,6 +46,17 @@ pub fn bytes(value: u64) -> String {
     if mebi >= 1024.0 { format!("{:.1} GiB", mebi / 1024.0) } else { format!("{mebi:.0} MiB") }
 }
 
+/// `61.0/139.0 GiB`: both in the unit of the larger.
+#[expect(clippy::cast_precision_loss)]
+pub fn bytes_of(used: u64, total: u64) -> String {
+    let gibi = f64::from(1 << 30);
+    if total >= 1 << 30 {
+        format!("{:.1}/{:.1} GiB", used as f64 / gibi, total as f64 / gibi)
+    } else {
+        format!("{}/{} MiB", used >> 20, total >> 20)
+    }
+}
+
 /// `142`, `9.6 k`, `1.2 M`.
 pub fn count(value: f64) -> String {
     match value {

@@ -1,0 +1,76 @@
+//! `medserl attach`: a screen on a run.
+
+use std::{
+    sync::mpsc::{Receiver, Sender, channel},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    attach::{Client, Control},
+    runner::RunDir,
+    store::{resolve_run, runs_root},
+    tui::{self, Event, Leave, Options},
+};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The run's id or the start of it; the newest where left out
+    run: Option<String>,
+    /// Look, but do not steer
+    #[arg(long)]
+    read_only: bool,
+}
+
+/// How long a key press may wait before it is carried to the trainer.
+const LOOK: Duration = Duration::from_millis(50);
+
+pub fn run(args: &Args) -> Result<()> {
+    let dir = resolve_run(&runs_root()?, args.run.as_deref())?;
+    watch(&RunDir(dir), args.read_only)
+}
+
+/// Shows a run until the reader leaves, then says how it stands.
+pub fn watch(dir: &RunDir, read_only: bool) -> Result<()> {
+    let client = Client::connect(&dir.socket())
+        .with_context(|| format!("run {} is not being trained right now; the command that started it continues it", dir.id()))?;
+    let (sender, events) = channel();
+    let (controls, orders) = channel();
+    let notices = sender.clone();
+    std::thread::Builder::new().name("notices".into()).spawn(move || forward(&client, &notices, &orders))?;
+    let options = Options { theme: None, read_only };
+    // Where the trainer is gone, Closed comes on the other channel.
+    let mut steer = |control| drop(controls.send(control));
+    let leave = tui::run(&options, (&sender, &events), &mut steer)?;
+    println!("{}", farewell(leave, &dir.id()));
+    Ok(())
+}
+
+/// Carries notices to the screen and controls to the trainer until either is gone.
+fn forward(client: &Client, screen: &Sender<Event>, orders: &Receiver<Control>) {
+    loop {
+        let event = match client.next_timeout(LOOK) {
+            Ok(Some(notice)) => Some(Event::Notice(Box::new(notice))),
+            Ok(None) => None,
+            Err(_) => Some(Event::Closed),
+        };
+        let closed = matches!(event, Some(Event::Closed));
+        if event.is_some_and(|event| screen.send(event).is_err()) || closed {
+            return;
+        }
+        while let Ok(control) = orders.try_recv() {
+            // A trainer that is gone shows as Closed in the next turn.
+            let _ = client.send(&control);
+        }
+    }
+}
+
+fn farewell(leave: Leave, id: &str) -> String {
+    match leave {
+        Leave::Detached => format!("detached; {id} goes on. Watch it again: medserl attach {id}"),
+        Leave::Stopped => format!("{id} is saved and stopped; the same command continues it"),
+        Leave::RunEnded => format!("{id} has ended. What it did: medserl status {id}"),
+        Leave::ConnectionLost => format!("the trainer of {id} is gone; see its trainer.log, and start it again with the same command"),
+    }
+}

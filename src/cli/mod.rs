@@ -1,0 +1,72 @@
+//! The command line: one short file per subcommand. Printing happens here and nowhere else.
+
+mod attach;
+mod control;
+mod data;
+mod headless;
+mod parity;
+mod pretrain;
+mod run;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "medserl",
+    version,
+    about = "Improves a small medical language model by self-play, and lets you watch. Research only: nothing here is medical advice.",
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Watch the embedded nano model learn from demo notes: no network, no account, no GPU
+    Demo(run::DemoArgs),
+    /// Run an experiment, or continue it where it stopped
+    Run(run::RunArgs),
+    /// Watch and steer a run
+    Attach(attach::Args),
+    /// List the runs of this machine
+    Runs(control::RunsArgs),
+    /// Say how a run stands
+    Status(control::StatusArgs),
+    /// Pause a run at its next phase boundary
+    Pause(control::Args),
+    /// Let a paused run go on
+    Resume(control::Args),
+    /// Let a run go on to the end of one step, then pause it
+    Step(control::StepArgs),
+    /// Save a run and end its trainer; the same run command continues it
+    Stop(control::StopArgs),
+    /// Look at data files
+    Data(data::Args),
+    /// Make the nano model from nothing (resumes where it stopped)
+    Pretrain(pretrain::Args),
+    /// Compare this build with a reference dump, number by number
+    Parity(parity::Args),
+}
+
+pub fn main() -> Result<ExitCode> {
+    let done = |result: Result<()>| result.map(|()| ExitCode::SUCCESS);
+    match Cli::parse().command {
+        Command::Demo(args) => run::demo(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Attach(args) => done(attach::run(&args)),
+        Command::Runs(args) => done(control::runs(&args)),
+        Command::Status(args) => done(control::status(&args)),
+        Command::Pause(args) => done(control::pause(&args)),
+        Command::Resume(args) => done(control::resume(&args)),
+        Command::Step(args) => done(control::step(&args)),
+        Command::Stop(args) => done(control::stop(&args)),
+        Command::Data(args) => done(data::run(&args)),
+        Command::Pretrain(args) => done(pretrain::run(&args)),
+        Command::Parity(args) => parity::run(&args),
+    }
+}

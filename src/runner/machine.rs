@@ -1,0 +1,108 @@
+//! What the machine is doing, about once a second: NVML where there is a GPU, /proc for the rest. What cannot be read is `None`.
+
+use std::{
+    fs,
+    sync::{
+        Arc,
+        mpsc::{RecvTimeoutError, Sender, channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use nvml_wrapper::{Nvml, enum_wrappers::device::TemperatureSensor};
+
+use crate::attach::{
+    Machine, Notice, Server,
+    protocol::Gpu,
+};
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Sends a Machine notice every second until dropped.
+pub struct Watch {
+    /// Dropping it ends the thread.
+    _stop: Sender<()>,
+}
+
+impl Watch {
+    pub fn start(server: Arc<Server>) -> anyhow::Result<Watch> {
+        let (stop, stopped) = channel();
+        thread::Builder::new().name("machine".into()).spawn(move || {
+            let nvml = Nvml::init().ok();
+            let mut cpu = CpuTimes::read();
+            while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+                let now = CpuTimes::read();
+                let machine = read(nvml.as_ref(), cpu.zip(now).and_then(|(before, now)| now.used_since(before)));
+                cpu = now;
+                server.send(Notice::Machine { machine: Box::new(machine) });
+            }
+        })?;
+        Ok(Watch { _stop: stop })
+    }
+}
+
+fn read(nvml: Option<&Nvml>, cpu_used: Option<f32>) -> Machine {
+    let meminfo = fs::read_to_string("/proc/meminfo").ok();
+    let bytes = |key: &str| kibibytes(meminfo.as_deref()?, key).map(|k| k * 1024);
+    let memory_total = bytes("MemTotal:");
+    let status = fs::read_to_string("/proc/self/status").ok();
+    Machine {
+        cpu_name: cpu_name().unwrap_or_else(|| "CPU".into()),
+        n_cpus: thread::available_parallelism().map_or(1, usize::from),
+        cpu_used,
+        memory_total,
+        memory_used: memory_total.zip(bytes("MemAvailable:")).map(|(total, free)| total.saturating_sub(free)),
+        trainer_memory: status.as_deref().and_then(|s| kibibytes(s, "VmRSS:")).map(|k| k * 1024),
+        gpu: nvml.and_then(read_gpu),
+    }
+}
+
+fn read_gpu(nvml: &Nvml) -> Option<Gpu> {
+    let device = nvml.device_by_index(0).ok()?;
+    let memory = device.memory_info().ok();
+    let own = std::process::id();
+    let others = device.running_compute_processes().ok().map(|all| all.iter().filter(|p| p.pid != own).count());
+    Some(Gpu {
+        name: device.name().ok()?,
+        used: device.utilization_rates().ok().map(|u| u.gpu as f32 / 100.0),
+        memory_total: memory.as_ref().map(|m| m.total),
+        memory_used: memory.as_ref().map(|m| m.used),
+        watts: device.power_usage().ok().map(|milliwatts| milliwatts as f32 / 1000.0),
+        celsius: device.temperature(TemperatureSensor::Gpu).ok(),
+        n_other_processes: others,
+    })
+}
+
+fn kibibytes(text: &str, key: &str) -> Option<u64> {
+    text.lines().find(|l| l.starts_with(key))?.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn cpu_name() -> Option<String> {
+    let info = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = info.lines().find(|l| l.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// Jiffies since boot over all cores.
+#[derive(Clone, Copy)]
+struct CpuTimes {
+    busy: u64,
+    all: u64,
+}
+
+impl CpuTimes {
+    fn read() -> Option<CpuTimes> {
+        let stat = fs::read_to_string("/proc/stat").ok()?;
+        let times: Vec<u64> = stat.lines().next()?.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
+        let all = times.iter().take(8).sum();
+        // user nice system idle iowait irq softirq steal
+        let idle = times.get(3)? + times.get(4)?;
+        Some(CpuTimes { busy: u64::saturating_sub(all, idle), all })
+    }
+
+    fn used_since(self, before: CpuTimes) -> Option<f32> {
+        let all = self.all.checked_sub(before.all).filter(|n| *n > 0)?;
+        Some(self.busy.saturating_sub(before.busy) as f32 / all as f32)
+    }
+}

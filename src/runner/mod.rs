@@ -1,0 +1,58 @@
+//! Owns a run: notes in, steps out, everything committed, every Control heeded between phases. Prints nothing: what is worth saying
+//! goes to the store, to attached clients and into the caller's channel.
+
+mod dir;
+mod evaluate;
+mod machine;
+mod outlet;
+mod run;
+mod signals;
+mod sources;
+mod steer;
+
+use std::{
+    path::PathBuf,
+    sync::mpsc::{Receiver, channel},
+    thread,
+};
+
+use anyhow::{Context, Result};
+
+pub use dir::RunDir;
+pub use evaluate::evaluate;
+pub use outlet::Output;
+pub use sources::{Notes, absolute as load_absolute, load as load_notes};
+
+use crate::config::RunConfig;
+
+/// The training thread drops deep autograd graphs, which recurse.
+const TRAINING_STACK_BYTES: usize = 64 << 20;
+
+/// What to run and where.
+pub struct Options {
+    pub config: RunConfig,
+    /// The run directory; made where it does not exist, continued where it does.
+    pub dir: PathBuf,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All steps are done.
+    Finished,
+    /// Stopped by a Control after a checkpoint.
+    Stopped,
+    /// Stopped by this signal after a checkpoint.
+    Signalled(i32),
+}
+
+/// Trains on a background thread. What the run has to say comes over the channel, which closes when it ends; then join.
+pub fn start(options: Options) -> Result<(Receiver<Output>, thread::JoinHandle<Result<Ending>>)> {
+    let (sender, receiver) = channel();
+    let handle = thread::Builder::new()
+        .name("trainer".into())
+        .stack_size(TRAINING_STACK_BYTES)
+        .spawn(move || run::run(options, sender))
+        .context("cannot start the training thread")?;
+    Ok((receiver, handle))
+}

@@ -1,0 +1,334 @@
+//! The life of a run: open or continue, warm up, step, evaluate, save, end.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, mpsc::Sender},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{
+    Ending, Options,
+    dir::RunDir,
+    evaluate::evaluate,
+    machine::Watch,
+    outlet::{Outlet, Output},
+    signals::Signals,
+    sources,
+    steer::Steer,
+};
+use crate::{
+    attach::{Live, Notice, RunState, Server, protocol::Level},
+    config::RunConfig,
+    data,
+    eval::Scores,
+    model::Policy,
+    store::{RunLock, RunMeta, Store},
+    task::{LabelledNote, Phase, StepReport, Text, prompt, report::PhaseTiming},
+    train::{
+        checkpoint, sft,
+        step::{Aborted, StepOutcome, Trainer},
+    },
+};
+
+/// Reports a fresh client needs for its trend lines.
+const TREND_STEPS: u32 = 512;
+
+/// Everything a run holds while it lives.
+struct Run {
+    dir: RunDir,
+    store: Store,
+    trainer: Trainer,
+    warmup: Vec<LabelledNote>,
+    held_out: Vec<LabelledNote>,
+    outlet: Outlet,
+    steer: Steer,
+    /// Steps completed.
+    step: u32,
+    /// Step of the newest checkpoint.
+    saved: Option<u32>,
+    _lock: RunLock,
+    _machine: Watch,
+}
+
+/// Runs to an end, whatever it is; the store and the clients hear of it.
+pub(super) fn run(options: Options, channel: Sender<Output>) -> Result<Ending> {
+    let signals = Signals::install()?;
+    let mut run = Run::open(options, channel, signals)?;
+    let result = run.live();
+    let (state, word, message) = match &result {
+        Ok(Ending::Finished) => (RunState::Finished, "finished", format!("all {} steps are done", run.trainer.config.steps)),
+        Ok(Ending::Stopped) => (RunState::Stopping, "stopped", format!("stopped after step {}; the same command continues", run.step)),
+        Ok(Ending::Signalled(s)) => (RunState::Stopping, "stopped", format!("signal {s} after step {}; the same command continues", run.step)),
+        Err(error) => (RunState::Failed, "failed", format!("{error:#}")),
+    };
+    run.store.set_state(word, &message)?;
+    run.outlet.say(if result.is_err() { Level::Error } else { Level::Info }, &message);
+    run.outlet.notice(Notice::Ended { state, message: Text::new(&message) });
+    result
+}
+
+impl Run {
+    fn open(options: Options, channel: Sender<Output>, signals: Signals) -> Result<Run> {
+        let Options { config, dir } = options;
+        if config.threads > 0 {
+            // Only the first run of a process can set the pool; one process is one run.
+            let _ = rayon::ThreadPoolBuilder::new().num_threads(config.threads).build_global();
+        }
+        let dir = RunDir(dir);
+        dir.create()?;
+        let lock = RunLock::acquire(&dir.0)?;
+        let store = open_store(&dir, &config)?;
+        let live = first_picture(&dir, &config, &store)?;
+        let server = Arc::new(Server::start(dir.socket(), live)?);
+        let mut outlet = Outlet::open(server.clone(), channel, &dir.log())?;
+        outlet.say(Level::Info, &format!("run {} in {}", dir.id(), dir.0.display()));
+        let notes = sources::load(&config)?;
+        notes.remarks.iter().for_each(|remark| outlet.say(Level::Info, remark));
+        let policy = Policy::open(&config.model, &config.lora, config.seed)?;
+        let (n_base, n_adapter) = (policy.model.spec.n_parameters(), policy.adapter.vars().iter().map(|(_, v)| v.elem_count()).sum::<usize>());
+        outlet.say(
+            Level::Info,
+            &format!("model {}: {n_base} weights frozen, {n_adapter} in the adapter; {} threads", config.model, rayon::current_num_threads()),
+        );
+        let (pools, warmup, held_out) = fitting(notes, &config, &policy, &mut outlet)?;
+        let trainer = Trainer::new(config, policy, pools);
+        let machine = Watch::start(server.clone())?;
+        let steer = Steer::new(server, signals);
+        let mut run = Run { dir, store, trainer, warmup, held_out, outlet, steer, step: 0, saved: None, _lock: lock, _machine: machine };
+        run.restore()?;
+        Ok(run)
+    }
+
+    /// Goes on from the newest valid checkpoint, if there is one; an invalid one is named and passed over.
+    fn restore(&mut self) -> Result<()> {
+        let mut refused = Vec::new();
+        for (step, path) in checkpoint::list(&self.dir.checkpoints()) {
+            match checkpoint::verify(&path) {
+                Ok(_) => {
+                    let cursor = checkpoint::restore(&path, &mut self.trainer)?;
+                    (self.step, self.saved) = (cursor.step, Some(step));
+                    break;
+                }
+                Err(error) => refused.push(format!("checkpoint {} cannot be used: {error:#}", path.display())),
+            }
+        }
+        refused.iter().for_each(|message| self.outlet.say(Level::Warn, message));
+        let discarded = self.store.discard_after(self.step)?;
+        if let Some(saved) = self.saved {
+            self.outlet.say(Level::Info, &format!("continuing after step {saved}"));
+        }
+        if discarded > 0 {
+            self.outlet.say(Level::Warn, &format!("{discarded} committed steps after that checkpoint are made again"));
+        }
+        Ok(())
+    }
+
+    fn live(&mut self) -> Result<Ending> {
+        self.store.set_state("running", "")?;
+        self.outlet.notice(Notice::State { state: RunState::Running });
+        if self.saved.is_none() && !self.begin()? {
+            return self.end();
+        }
+        while self.step < self.trainer.config.steps {
+            self.steer.step_boundary();
+            if self.steer.wants_stop() {
+                return self.end();
+            }
+            let next = self.step + 1;
+            self.steer.set_step(next);
+            let steer = &mut self.steer;
+            match self.trainer.step(next, &mut |event| steer.watch(event)) {
+                Ok(outcome) => self.commit(outcome)?,
+                Err(error) if error.is::<Aborted>() => return self.end(),
+                Err(error) => return Err(error),
+            }
+            let every = self.trainer.config.eval.every;
+            if every > 0 && self.step.is_multiple_of(every) && self.step < self.trainer.config.steps {
+                self.evaluate("step")?;
+            }
+        }
+        self.save()?;
+        if !self.has_eval("after")? && !self.evaluate("after")? {
+            return self.end();
+        }
+        Ok(Ending::Finished)
+    }
+
+    /// What comes before step 1: the score to beat, the warm-up, the first checkpoint. False where the run is to end first.
+    fn begin(&mut self) -> Result<bool> {
+        if !self.has_eval("before")? && !self.evaluate("before")? {
+            return Ok(false);
+        }
+        if self.trainer.config.sft.notes > 0 {
+            if !self.warm_up()? {
+                return Ok(false);
+            }
+            self.save()?;
+            return self.evaluate("warm");
+        }
+        self.save()?;
+        Ok(true)
+    }
+
+    fn warm_up(&mut self) -> Result<bool> {
+        let config = self.trainer.config.sft.clone();
+        let n = config.notes.min(self.warmup.len());
+        let style = self.trainer.config.prompt_style();
+        let mut examples = data::examples(&self.warmup, &config, style, self.trainer.config.seed);
+        examples.truncate(n);
+        self.steer.phase(Phase::Warmup, examples.len().div_ceil(config.batch) * config.epochs);
+        let (steer, outlet) = (&mut self.steer, &self.outlet);
+        let mut progress = |done: usize, total: usize| {
+            steer.progress(done, 0);
+            outlet.output(Output::Warmup { done, total, loss: f64::NAN });
+            steer.flow() == crate::train::step::Flow::Continue
+        };
+        match sft::warm_up(&self.trainer.policy, &examples, &config, &mut progress) {
+            Ok(report) => {
+                let (first, last) = (report.losses.first().copied().unwrap_or(0.0), report.losses.last().copied().unwrap_or(0.0));
+                self.outlet.say(
+                    Level::Info,
+                    &format!("warm-up on {} notes: completion loss {first:.3} to {last:.3} nats a token", examples.len()),
+                );
+                Ok(true)
+            }
+            Err(error) if error.is::<Aborted>() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One transaction, then the clients hear of it; a checkpoint where one is due.
+    fn commit(&mut self, outcome: StepOutcome) -> Result<()> {
+        let clock = Instant::now();
+        self.steer.phase(Phase::Commit, 0);
+        let StepOutcome { mut report, samples, rollouts } = outcome;
+        let samples: Vec<_> = samples.iter().map(|s| s.as_ref().clone()).collect();
+        self.store.commit_step(&report, &samples, &rollouts)?;
+        self.step = report.step;
+        if self.step.is_multiple_of(self.trainer.config.checkpoint.every) {
+            self.save()?;
+        }
+        report.timings.push(PhaseTiming { phase: Phase::Commit, seconds: clock.elapsed().as_secs_f64(), tokens: 0 });
+        self.outlet.notice(Notice::Step { report: Box::new(report.clone()) });
+        self.outlet.output(Output::Step(Box::new(report)));
+        Ok(())
+    }
+
+    fn save(&mut self) -> Result<()> {
+        if self.saved != Some(self.step) {
+            checkpoint::save(&self.dir.checkpoints(), &self.trainer, self.step).context("the checkpoint was not saved")?;
+            self.saved = Some(self.step);
+        }
+        Ok(())
+    }
+
+    /// Ends before the last step: a checkpoint of the last complete one, unless nothing was learnt yet.
+    fn end(&mut self) -> Result<Ending> {
+        if self.saved.is_some() {
+            self.save()?;
+        }
+        Ok(self.steer.signal().map_or(Ending::Stopped, Ending::Signalled))
+    }
+
+    fn has_eval(&self, name: &str) -> Result<bool> {
+        Ok(self.store.evals()?.iter().any(|e| e.name == name))
+    }
+
+    /// Scores the held-out notes and records it. False where the run is to end first.
+    fn evaluate(&mut self, name: &str) -> Result<bool> {
+        self.steer.set_step(self.step);
+        self.steer.phase(Phase::Eval, self.held_out.len());
+        let (style, max_tokens) = (self.trainer.config.prompt_style(), self.trainer.config.doctor.max_tokens);
+        let steer = &mut self.steer;
+        let mut progress = |done: usize| {
+            steer.progress(done, 0);
+            steer.flow() == crate::train::step::Flow::Continue
+        };
+        let mut reader = self.trainer.policy.current();
+        let Some(graded) = evaluate(&self.held_out, style, max_tokens, &mut reader, &mut progress)? else { return Ok(false) };
+        let scores = Scores::with_intervals(&graded, self.trainer.config.seed);
+        self.store.add_eval(self.step, name, &serde_json::to_value(&scores)?)?;
+        self.outlet.say(
+            Level::Info,
+            &format!(
+                "held-out, {name}: accuracy {:.1}%, false positives {:.1}%, pairs right {:.1}%, malformed {:.1}%",
+                100.0 * scores.flag_accuracy,
+                100.0 * scores.false_positive_rate,
+                100.0 * scores.pair_accuracy,
+                100.0 * scores.malformed_rate
+            ),
+        );
+        self.outlet.output(Output::Eval { step: self.step, name: name.to_owned(), scores: Box::new(scores) });
+        Ok(true)
+    }
+}
+
+/// Opens the run's store, or makes it together with the echo of the experiment.
+fn open_store(dir: &RunDir, config: &RunConfig) -> Result<Store> {
+    if dir.experiment().exists() {
+        check_same(&dir.experiment(), config)?;
+        return Ok(Store::open(&dir.0)?);
+    }
+    let mut store = Store::create(&dir.0)?;
+    if store.run()?.is_none() {
+        let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
+        store.begin_run(&RunMeta {
+            id: dir.id(),
+            name: config.name.clone(),
+            model: config.model.clone(),
+            seed: config.seed,
+            steps_total: config.steps,
+            config_toml: config.to_toml()?,
+            program_version: env!("CARGO_PKG_VERSION").into(),
+            started_unix_s: started,
+        })?;
+    }
+    // Written last: its presence says that the store is complete.
+    fs::write(dir.experiment(), config.to_toml()?).with_context(|| format!("cannot write {}", dir.experiment().display()))?;
+    Ok(store)
+}
+
+/// A directory that holds another experiment is refused before anything is touched.
+fn check_same(path: &Path, config: &RunConfig) -> Result<()> {
+    let there = RunConfig::load(path, &[])?;
+    if checkpoint::config_hash(&there)? != checkpoint::config_hash(config)? {
+        bail!(
+            "{} holds a run of another experiment; give this one another name or seed, choose another --run-dir, or start over with --fresh",
+            path.parent().unwrap_or(path).display()
+        );
+    }
+    Ok(())
+}
+
+fn first_picture(dir: &RunDir, config: &RunConfig, store: &Store) -> Result<Live> {
+    let last = store.last_step()?.unwrap_or(0);
+    let reports: Vec<StepReport> = store.reports(last.saturating_sub(TREND_STEPS))?;
+    Ok(Live {
+        run_id: dir.id(),
+        model: config.model.clone(),
+        steps_total: config.steps,
+        step: last,
+        reports: reports.into(),
+        ..Live::default()
+    })
+}
+
+/// Drops notes too long for the model or the experiment, and says how many.
+fn fitting(notes: sources::Notes, config: &RunConfig, policy: &Policy, outlet: &mut Outlet) -> Result<(data::Pools, Vec<LabelledNote>, Vec<LabelledNote>)> {
+    let style = config.prompt_style();
+    let count = |note: &LabelledNote| Ok(policy.tokenizer.encode_chat(&prompt::doctor(style, &note.note))?.len());
+    let limit = config.data.max_note_tokens.min(policy.model.n_positions().saturating_sub(config.doctor.max_tokens.max(config.scribe.max_tokens)));
+    let sources::Notes { mut pools, mut warmup, mut held_out, .. } = notes;
+    let mut dropped = 0;
+    for list in [&mut pools.errors, &mut pools.cleans, &mut warmup] {
+        dropped += sources::drop_long(list, limit, &count)?;
+    }
+    let dropped_held_out = sources::drop_long(&mut held_out, limit, &count)?;
+    if dropped + dropped_held_out > 0 {
+        outlet.say(Level::Warn, &format!("notes longer than {limit} tokens left out: {dropped} training, {dropped_held_out} held out"));
+    }
+    Ok((data::Pools::new(pools.errors.into_iter().chain(pools.cleans))?, warmup, held_out))
+}

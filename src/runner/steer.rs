@@ -1,0 +1,152 @@
+//! Pause, resume, step, stop: Controls from clients and signals, heeded at phase boundaries and between tokens.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::signals::Signals;
+use crate::{
+    attach::{Control, Notice, RunState, Server},
+    task::{Phase, Text},
+    train::step::{Event, Flow},
+};
+
+/// How often a paused run looks for signals.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Where the run halts next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Halt {
+    Never,
+    AtPhase,
+    AtStep,
+}
+
+/// The steering state of a run.
+pub struct Steer {
+    server: Arc<Server>,
+    signals: Signals,
+    halt: Halt,
+    state: RunState,
+    /// Stop after the step in progress.
+    stop: bool,
+    /// Stop now, giving up the step in progress.
+    stop_now: bool,
+    phase_began: Instant,
+    step: u32,
+}
+
+impl Steer {
+    pub fn new(server: Arc<Server>, signals: Signals) -> Steer {
+        let state = RunState::Running;
+        Steer { server, signals, halt: Halt::Never, state, stop: false, stop_now: false, phase_began: Instant::now(), step: 0 }
+    }
+
+    pub fn set_step(&mut self, step: u32) {
+        self.step = step;
+    }
+
+    /// The signal that ends the run, if one came.
+    pub fn signal(&self) -> Option<i32> {
+        self.signals.asked()
+    }
+
+    /// Whether the run should end at this step boundary.
+    pub fn wants_stop(&self) -> bool {
+        self.stop || self.stop_now || self.signals.asked().is_some()
+    }
+
+    /// Passes an event of the step to the clients, and says whether to go on.
+    pub fn watch(&mut self, event: Event) -> Flow {
+        match event {
+            Event::Phase { phase, total } => self.phase(phase, total),
+            Event::Progress { done, tokens } => {
+                self.progress(done, tokens);
+                self.flow()
+            }
+            Event::Sample(sample) => self.send(Notice::Sample { sample: Box::new(sample.clone()) }),
+            Event::Token { sample, sibling, delta } => {
+                let (sample_id, sibling) = (sample.id.clone(), sibling as u32);
+                self.send(Notice::Token { sample_id, sibling, delta: Text::new(delta) })
+            }
+            Event::Rollout(rollout) => self.send(Notice::Rollout { rollout: Box::new(rollout.clone()) }),
+        }
+    }
+
+    fn send(&mut self, notice: Notice) -> Flow {
+        self.server.send(notice);
+        self.flow()
+    }
+
+    pub fn progress(&mut self, done: usize, tokens: u64) {
+        let seconds = self.phase_began.elapsed().as_secs_f64();
+        self.server.send(Notice::Progress { done: done as u32, tokens, seconds });
+    }
+
+    /// A phase boundary: halts here if asked to.
+    pub fn phase(&mut self, phase: Phase, total: usize) -> Flow {
+        self.take_controls();
+        if self.halt == Halt::AtPhase {
+            self.pause();
+        }
+        self.phase_began = Instant::now();
+        self.server.send(Notice::Phase { step: self.step, phase, total: total as u32 });
+        self.flow()
+    }
+
+    /// A step boundary: halts here if asked to.
+    pub fn step_boundary(&mut self) {
+        self.take_controls();
+        if self.halt != Halt::Never && !self.wants_stop() {
+            self.pause();
+        }
+    }
+
+    /// Heeds what has come, without waiting.
+    pub fn flow(&mut self) -> Flow {
+        self.take_controls();
+        if self.stop_now || self.signals.asked().is_some() { Flow::Abort } else { Flow::Continue }
+    }
+
+    fn take_controls(&mut self) {
+        while let Some(control) = self.server.try_control() {
+            self.heed(&control);
+        }
+    }
+
+    fn heed(&mut self, control: &Control) {
+        match control {
+            Control::Pause => self.halt_at(Halt::AtPhase, RunState::Pausing),
+            Control::Resume => self.halt_at(Halt::Never, RunState::Running),
+            Control::StepPhase => self.halt_at(Halt::AtPhase, RunState::Running),
+            Control::StepOnce => self.halt_at(Halt::AtStep, RunState::Running),
+            Control::Stop { now } => {
+                (self.stop, self.stop_now) = (true, self.stop_now || *now);
+                self.announce(RunState::Stopping);
+            }
+        }
+    }
+
+    fn halt_at(&mut self, halt: Halt, state: RunState) {
+        self.halt = halt;
+        self.announce(state);
+    }
+
+    fn announce(&mut self, state: RunState) {
+        self.state = state;
+        self.server.send(Notice::State { state });
+    }
+
+    /// Waits until told to go on, to step, or to stop.
+    fn pause(&mut self) {
+        self.announce(RunState::Paused);
+        while self.state == RunState::Paused && self.signals.asked().is_none() {
+            if let Some(control) = self.server.wait_control(LOOK)
+                && control != Control::Pause
+            {
+                self.heed(&control);
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The supervised warm-up: completion-only loss, the end-of-turn token included, so that the policy learns to stop.
+
+use anyhow::{Result, ensure};
+use candle_core::Tensor;
+
+use super::{
+    optimizer::{AdamW, Gradients, Moments, Schedule},
+    update::MICRO_ROWS,
+};
+use crate::{
+    config::SftConfig,
+    data::SftExample,
+    model::{Policy, batch::TokenBatch, ops::logprob::LOGPROB},
+};
+
+/// Mean completion loss of each optimizer step, nats per token.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WarmupReport {
+    pub losses: Vec<f64>,
+    pub n_tokens: u64,
+}
+
+/// Trains the adapter on the examples. `progress(steps done, steps in all)` returns false to abort, which is an error.
+pub fn warm_up(policy: &Policy, examples: &[SftExample], config: &SftConfig, progress: &mut dyn FnMut(usize, usize) -> bool) -> Result<WarmupReport> {
+    let encoded: Vec<(Vec<u32>, Vec<u32>)> = examples
+        .iter()
+        .map(|e| Ok((policy.tokenizer.encode_chat(&e.chat)?, policy.tokenizer.encode_completion(&e.completion)?)))
+        .collect::<Result<_>>()?;
+    let n_steps = encoded.len().div_ceil(config.batch) * config.epochs;
+    let schedule = Schedule { peak: config.learning_rate, min_ratio: 0.1, warmup_steps: (n_steps as u64).div_ceil(20), total_steps: n_steps as u64 };
+    let adamw = AdamW { betas: (0.9, 0.95), eps: 1e-8, weight_decay: 0.0 };
+    let mut moments = Moments::zeros(policy.adapter.vars());
+    let mut report = WarmupReport::default();
+    for _epoch in 0..config.epochs {
+        for batch in encoded.chunks(config.batch) {
+            let (grads, loss, n_tokens) = gradients(policy, batch)?;
+            let mut grads = grads;
+            let norm = grads.clip(1.0);
+            ensure!(norm.is_finite(), "the warm-up gradient is not finite; lower sft.learning_rate");
+            // + 1: a first step at rate 0 would waste one of few.
+            let learning_rate = schedule.at(moments.steps + 1);
+            adamw.step(policy.adapter.vars(), &grads, &mut moments, learning_rate, |_| true)?;
+            report.losses.push(loss);
+            report.n_tokens += n_tokens;
+            ensure!(progress(report.losses.len(), n_steps), super::step::Aborted);
+        }
+    }
+    Ok(report)
+}
+
+fn gradients(policy: &Policy, batch: &[(Vec<u32>, Vec<u32>)]) -> Result<(Gradients, f64, u64)> {
+    let total: usize = batch.iter().map(|(_, completion)| completion.len()).sum();
+    let mut grads = Gradients::zeros(policy.adapter.vars());
+    let mut loss_sum = 0f64;
+    let mut rest = batch;
+    while !rest.is_empty() {
+        let mut n_rows = 0;
+        let fits = rest.iter().take_while(|(p, c)| {
+            n_rows += p.len() + c.len();
+            n_rows <= MICRO_ROWS
+        });
+        let (now, later) = rest.split_at(fits.count().max(1));
+        rest = later;
+        let mut tokens = TokenBatch::default();
+        now.iter().for_each(|(prompt, completion)| tokens.push(prompt, &[completion]));
+        let logprobs = tokens.forward(&policy.model, Some(&policy.adapter.tracked()), 1.0)?.get(LOGPROB)?;
+        let loss = (logprobs.sum_all()? * (-1.0 / total as f64))?;
+        loss_sum += f64::from(loss.to_scalar::<f32>()?);
+        grads.add(policy.adapter.vars(), &Tensor::backward(&loss)?)?;
+    }
+    Ok((grads, loss_sum, total as u64))
+}

@@ -1,0 +1,273 @@
+//! One step of self-play, on one page.
+//!
+//! Deviations from the reference algorithm (OpenRLHF, research: serl-openrlhf §1.3):
+//! 1. Old log-probs are the sampler's own: sampler and trainer share weights and kernels. `rollout_policy_kl` shows the difference.
+//! 2. Completions of one prompt are never split over optimizer steps, so that their prompt is computed once.
+//! 3. The last, smaller optimizer batch of a step is used, not dropped.
+//! 4. The learning rate never climbs again past its horizon.
+//! 5. The reference is the policy with its adapter off; there is no second copy.
+
+use std::{sync::Arc, time::Instant};
+
+use anyhow::Result;
+
+use super::{
+    algo::Algo,
+    optimizer::{Moments, Schedule},
+    update::{PromptGroup, Trajectory, UpdateReport, update},
+};
+use crate::{
+    config::{RunConfig, ScribePolicy},
+    data::{self, Pools},
+    model::Policy,
+    scribe,
+    task::{
+        Completion, Generate, GenerateRequest, Phase, Rollout, Sample, Sampling, StepReport, StopReason,
+        prompt,
+        report::PhaseTiming,
+        reward, verdict,
+    },
+};
+
+/// The step was told to stop; nothing of it remains.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped before the step was complete")]
+pub struct Aborted;
+
+/// What a step tells while it runs.
+pub enum Event<'a> {
+    /// A phase begins; `total` counts its own unit, 0 where unknown.
+    Phase { phase: Phase, total: usize },
+    Progress { done: usize, tokens: u64 },
+    Sample(&'a Sample),
+    Token { sample: &'a Sample, sibling: usize, delta: &'a str },
+    Rollout(&'a Rollout),
+}
+
+/// The caller's answer to an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    Continue,
+    Abort,
+}
+
+/// A finished step, ready to be committed.
+pub struct StepOutcome {
+    pub report: StepReport,
+    pub samples: Vec<Arc<Sample>>,
+    pub rollouts: Vec<Rollout>,
+}
+
+/// Everything that learning changes, and what it learns from.
+pub struct Trainer {
+    pub config: RunConfig,
+    pub policy: Policy,
+    pub algo: Algo,
+    pub pools: Pools,
+    pub moments: Moments,
+}
+
+/// Draw streams of the Doctor lie apart from the Scribe's.
+const DOCTOR_STREAM: u64 = 1 << 62;
+
+impl Trainer {
+    pub fn new(config: RunConfig, policy: Policy, pools: Pools) -> Trainer {
+        let moments = Moments::zeros(policy.adapter.vars());
+        let algo = Algo::resolve(&config.algo);
+        Trainer { config, policy, algo, pools, moments }
+    }
+
+    /// Runs step `step` (counted from 1). `watch` hears everything and can abort up to the update; after that a step completes.
+    pub fn step(&mut self, step: u32, watch: &mut dyn FnMut(Event) -> Flow) -> Result<StepOutcome> {
+        let mut report = StepReport { step, ..StepReport::default() };
+
+        // 1. The Scribe: a quarter per quadrant of accepted samples.
+        let clock = Instant::now();
+        let (samples, tokens) = self.write_samples(step, &mut report, watch)?;
+        time(&mut report, Phase::Scribe, clock, tokens);
+
+        // 2. The gate of gates: no sample's label may rest on an edit that is not in its text.
+        let clock = Instant::now();
+        ask(watch, Event::Phase { phase: Phase::Gate, total: samples.len() })?;
+        samples.iter().try_for_each(|s| check_label(s))?;
+        time(&mut report, Phase::Gate, clock, 0);
+
+        // 3. The Doctor: one prefill a sample, k completions.
+        let clock = Instant::now();
+        let completions = self.consult(&samples, step, watch)?;
+        let tokens = completions.iter().flatten().map(|c| c.tokens.len() as u64).sum();
+        time(&mut report, Phase::Doctor, clock, tokens);
+
+        // 4. Verdict and reward, deterministic.
+        let clock = Instant::now();
+        ask(watch, Event::Phase { phase: Phase::Reward, total: samples.len() * self.config.doctor.completions })?;
+        let mut rollouts = self.judge(&samples, completions);
+        for rollout in &rollouts {
+            ask(watch, Event::Rollout(rollout))?;
+        }
+        time(&mut report, Phase::Reward, clock, 0);
+
+        // 5. REINFORCE++: advantages, clipped loss, gradients, AdamW.
+        let clock = Instant::now();
+        let (updated, tokens) = self.learn(&rollouts, watch)?;
+        let flat = updated.advantages.iter().flatten();
+        rollouts.iter_mut().zip(flat).for_each(|(rollout, advantage)| rollout.advantage = Some(*advantage));
+        time(&mut report, Phase::Update, clock, tokens);
+
+        fill(&mut report, &rollouts, &samples, &updated);
+        Ok(StepOutcome { report, samples, rollouts })
+    }
+
+    fn write_samples(&self, step: u32, report: &mut StepReport, watch: &mut dyn FnMut(Event) -> Flow) -> Result<(Vec<Arc<Sample>>, u64)> {
+        let n = self.config.doctor.samples;
+        ask(watch, Event::Phase { phase: Phase::Scribe, total: n })?;
+        let sources = data::draw(&self.pools, self.config.seed, step, n);
+        let mut writer = match self.config.scribe.policy {
+            ScribePolicy::Base => self.policy.base(),
+            ScribePolicy::Current => self.policy.current(),
+        };
+        let mut done = 0;
+        let mut on_sample = |sample: &Sample| {
+            done += 1;
+            watch(Event::Sample(sample)) == Flow::Continue && watch(Event::Progress { done, tokens: 0 }) == Flow::Continue
+        };
+        let style = self.config.prompt_style();
+        let draw = scribe::draw(&sources, step, self.config.seed, &self.config.scribe, style, &mut writer, &mut on_sample);
+        let draw = draw.map_err(|e| if matches!(e.downcast_ref(), Some(scribe::ScribeError::Aborted)) { Aborted.into() } else { e })?;
+        report.rejections = draw.rejections;
+        Ok((draw.samples.into_iter().map(Arc::new).collect(), draw.tokens))
+    }
+
+    fn consult(&self, samples: &[Arc<Sample>], step: u32, watch: &mut dyn FnMut(Event) -> Flow) -> Result<Vec<Vec<Completion>>> {
+        let (k, style) = (self.config.doctor.completions, self.config.prompt_style());
+        ask(watch, Event::Phase { phase: Phase::Doctor, total: samples.len() * k })?;
+        let requests: Vec<GenerateRequest> = samples
+            .iter()
+            .map(|s| {
+                let stream = DOCTOR_STREAM | u64::from(step) << 24 | u64::from(s.index);
+                GenerateRequest { chat: prompt::doctor(style, &s.note), n_completions: k, stream }
+            })
+            .collect();
+        let sampling = Sampling { temperature: self.config.doctor.temperature, max_tokens: self.config.doctor.max_tokens };
+        let (mut aborted, mut n_deltas) = (false, 0u64);
+        let mut on_token = |request: usize, sibling: usize, delta: &str| {
+            n_deltas += 1;
+            let sample = &samples[request];
+            aborted = watch(Event::Token { sample, sibling, delta }) == Flow::Abort
+                || n_deltas.is_multiple_of(64) && watch(Event::Progress { done: 0, tokens: n_deltas }) == Flow::Abort;
+            !aborted
+        };
+        let completions = self.policy.current().generate(&requests, sampling, &mut on_token)?;
+        anyhow::ensure!(!aborted, Aborted);
+        Ok(completions)
+    }
+
+    fn judge(&self, samples: &[Arc<Sample>], completions: Vec<Vec<Completion>>) -> Vec<Rollout> {
+        let scheme = self.config.reward.scheme;
+        let siblings = samples.iter().zip(completions).flat_map(|(sample, siblings)| {
+            siblings.into_iter().enumerate().map(move |(sibling, completion)| (sample.clone(), sibling as u32, completion))
+        });
+        siblings
+            .map(|(sample, sibling, completion)| {
+                let verdict = verdict::parse(&completion.text);
+                let reward = reward::score(scheme, &completion.text, &verdict, &sample.label);
+                Rollout { sample, sibling, completion, verdict, reward, advantage: None }
+            })
+            .collect()
+    }
+
+    fn learn(&mut self, rollouts: &[Rollout], watch: &mut dyn FnMut(Event) -> Flow) -> Result<(UpdateReport, u64)> {
+        let groups = self.prompt_groups(rollouts)?;
+        ask(watch, Event::Phase { phase: Phase::Update, total: 0 })?;
+        let mut tokens = 0;
+        let mut progress = |done: usize, _total: usize| {
+            tokens = done as u64;
+            // The answer is not heeded: half an update must not be.
+            let _ = watch(Event::Progress { done, tokens });
+        };
+        let schedule = self.schedule();
+        let temperature = self.config.doctor.temperature;
+        let report = update(&self.policy, &groups, &self.algo, temperature, &schedule, &mut self.moments, &mut progress)?;
+        Ok((report, tokens))
+    }
+
+    fn prompt_groups(&self, rollouts: &[Rollout]) -> Result<Vec<PromptGroup>> {
+        let style = self.config.prompt_style();
+        rollouts
+            .chunk_by(|a, b| a.sample.id == b.sample.id)
+            .map(|siblings| {
+                let prompt = self.policy.tokenizer.encode_chat(&prompt::doctor(style, &siblings[0].sample.note))?;
+                let completions = siblings.iter().map(|r| Trajectory {
+                    tokens: r.completion.tokens.clone(),
+                    rollout_logprobs: r.completion.rollout_logprobs.clone(),
+                    reward: r.reward.total(),
+                });
+                Ok(PromptGroup { prompt, completions: completions.collect() })
+            })
+            .collect()
+    }
+
+    /// The schedule over the whole run, in optimizer steps.
+    fn schedule(&self) -> Schedule {
+        let per_step = self.algo.optimizer_steps(self.config.doctor.samples * self.config.doctor.completions);
+        let total = per_step as u64 * u64::from(self.config.steps);
+        Schedule {
+            peak: self.algo.learning_rate,
+            min_ratio: self.algo.min_lr_ratio,
+            warmup_steps: (self.algo.warmup_ratio * total as f64).ceil() as u64,
+            total_steps: total,
+        }
+    }
+}
+
+fn ask(watch: &mut dyn FnMut(Event) -> Flow, event: Event) -> Result<()> {
+    anyhow::ensure!(watch(event) == Flow::Continue, Aborted);
+    Ok(())
+}
+
+fn time(report: &mut StepReport, phase: Phase, since: Instant, tokens: u64) {
+    report.timings.push(PhaseTiming { phase, seconds: since.elapsed().as_secs_f64(), tokens });
+}
+
+/// Law 2: labels come from verified edits. An error label needs its sentence in the note, different from the correction.
+fn check_label(sample: &Sample) -> Result<()> {
+    if let crate::task::Label::Error { sentence, correction, .. } = &sample.label {
+        let text = sample.note.sentence(*sentence).map(|s| s.text.as_str());
+        anyhow::ensure!(
+            text.is_some_and(|text| text != correction),
+            "sample {} is labelled an error in sentence {sentence}, but its text has none there",
+            sample.id
+        );
+    }
+    Ok(())
+}
+
+fn fill(report: &mut StepReport, rollouts: &[Rollout], samples: &[Arc<Sample>], updated: &UpdateReport) {
+    report.count(rollouts);
+    let (all, n) = (report.total(), rollouts.len().max(1) as f64);
+    let share = |part: u32, whole: u32| if whole == 0 { 0.0 } else { f64::from(part) / f64::from(whole) };
+    let (n_error, n_clean) = rollouts.iter().fold((0, 0), |(e, c), r| if r.sample.label.is_error() { (e + 1, c) } else { (e, c + 1) });
+    let length: usize = rollouts.iter().map(|r| r.completion.tokens.len()).sum();
+    let truncated = rollouts.iter().filter(|r| r.completion.stop == StopReason::Length).count();
+    let accepted = samples.iter().filter(|s| !s.provenance.fallback).count();
+    let groups: Vec<&[Rollout]> = rollouts.chunk_by(|a, b| a.sample.id == b.sample.id).collect();
+    let equal = groups.iter().filter(|g| g.iter().all(|r| r.reward == g[0].reward)).count();
+    let mut put = |key: &str, value: f64| report.metrics.insert(key.to_owned(), value);
+    put("reward", all.reward_mean());
+    put("accuracy", all.accuracy());
+    put("false_positive_rate", share(all.false_positives, n_clean));
+    put("false_negative_rate", share(all.false_negatives, n_error));
+    put("malformed_rate", f64::from(all.malformed) / n);
+    put("completion_tokens", length as f64 / n);
+    put("truncated_rate", truncated as f64 / n);
+    put("equal_groups", equal as f64 / groups.len().max(1) as f64);
+    put("scribe_accepted", accepted as f64 / samples.len().max(1) as f64);
+    put("kl", updated.kl);
+    put("rollout_policy_kl", updated.rollout_policy_kl);
+    put("entropy", updated.entropy);
+    put("loss", updated.loss);
+    put("clip_fraction", updated.clip_fraction);
+    put("grad_norm", updated.grad_norm);
+    put("learning_rate", updated.learning_rate);
+    put("skipped_updates", f64::from(updated.n_skipped));
+}

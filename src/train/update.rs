@@ -1,0 +1,254 @@
+//! From scored rollouts to a changed adapter: advantages, clipped loss, gradients in micro-batches, AdamW.
+
+use anyhow::Result;
+use candle_core::Tensor;
+
+use super::{
+    advantage::{Episode, advantages, k1},
+    algo::Algo,
+    loss::token_loss,
+    optimizer::{Gradients, Moments, Schedule},
+};
+use crate::model::{
+    Policy,
+    batch::TokenBatch,
+    ops::logprob::{ENTROPY, LOGPROB},
+    random,
+};
+
+/// Rows of one forward and backward, about; bounds memory.
+pub const MICRO_ROWS: usize = 2048;
+
+/// One prompt with its completions, as tokens.
+#[derive(Clone, Debug)]
+pub struct PromptGroup {
+    pub prompt: Vec<u32>,
+    pub completions: Vec<Trajectory>,
+}
+
+/// One completion with what the sampler knew and what it earned.
+#[derive(Clone, Debug)]
+pub struct Trajectory {
+    pub tokens: Vec<u32>,
+    pub rollout_logprobs: Vec<f32>,
+    pub reward: f32,
+}
+
+/// What an update did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateReport {
+    pub loss: f64,
+    pub clip_fraction: f64,
+    /// Mean over optimizer steps, before clipping.
+    pub grad_norm: f64,
+    pub kl: f64,
+    /// Mean rollout minus policy log-prob at the first optimizer step.
+    pub rollout_policy_kl: f64,
+    pub entropy: f64,
+    pub learning_rate: f64,
+    /// Optimizer steps left out because the gradient was not finite.
+    pub n_skipped: u32,
+    /// Mean normalised advantage of each completion, group by group.
+    pub advantages: Vec<Vec<f32>>,
+}
+
+/// Sums over tokens of one optimizer step.
+#[derive(Default)]
+struct Sums {
+    loss: f64,
+    clipped: f64,
+    rollout_minus_policy: f64,
+    entropy: f64,
+    n: f64,
+}
+
+/// Runs all optimizer steps of one policy update. `progress(rows done, rows in all)` is called after each micro-batch.
+pub fn update(
+    policy: &Policy,
+    groups: &[PromptGroup],
+    algo: &Algo,
+    temperature: f32,
+    schedule: &Schedule,
+    moments: &mut Moments,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<UpdateReport> {
+    let reference = reference_logprobs(policy, groups, temperature)?;
+    let per_token = advantages(&episodes(groups, &reference), &algo.shaping());
+    let mut report = UpdateReport { kl: mean_kl(groups, &reference), ..UpdateReport::default() };
+    let first_of: Vec<usize> = starts(groups);
+    let rows_in_all: usize = groups.iter().map(rows).sum::<usize>() * algo.epochs;
+    let (mut rows_done, mut n_steps) = (0, 0u32);
+    for epoch in 0..algo.epochs {
+        for batch in batches(groups, algo.batch, policy.seed, moments.steps, epoch as u64) {
+            let mut grads = Gradients::zeros(policy.adapter.vars());
+            let mut sums = Sums::default();
+            let lengths: Vec<usize> = batch.iter().flat_map(|g| groups[*g].completions.iter().map(|c| c.tokens.len())).collect();
+            let weights = algo.token_weights(&lengths);
+            let mut done = 0;
+            for micro in micro_batches(groups, &batch) {
+                let n: usize = micro.iter().map(|g| groups[*g].completions.len()).sum();
+                let view = Micro { groups, ids: &micro, per_token: &per_token, first_of: &first_of, weights: &weights[done..done + n] };
+                view.backward(policy, algo, temperature, &mut grads, &mut sums)?;
+                done += n;
+                rows_done += micro.iter().map(|g| rows(&groups[*g])).sum::<usize>();
+                progress(rows_done, rows_in_all);
+            }
+            if n_steps == 0 {
+                report.rollout_policy_kl = sums.rollout_minus_policy / sums.n;
+                report.entropy = sums.entropy / sums.n;
+            }
+            n_steps += 1;
+            report.loss += sums.loss;
+            report.clip_fraction += sums.clipped / sums.n;
+            let norm = grads.clip(algo.max_norm);
+            if !norm.is_finite() {
+                report.n_skipped += 1;
+                continue;
+            }
+            report.grad_norm += norm;
+            report.learning_rate = schedule.at(moments.steps);
+            algo.adamw().step(policy.adapter.vars(), &grads, moments, report.learning_rate, |_| true)?;
+        }
+    }
+    let n = f64::from(n_steps.max(1));
+    (report.loss, report.clip_fraction, report.grad_norm) = (report.loss / n, report.clip_fraction / n, report.grad_norm / n);
+    report.advantages = mean_advantages(groups, &per_token);
+    Ok(report)
+}
+
+/// Rows a group needs: its prompt once, and every completion but its last token.
+fn rows(group: &PromptGroup) -> usize {
+    group.prompt.len() + group.completions.iter().map(|c| c.tokens.len() - 1).sum::<usize>()
+}
+
+/// Index of each group's first completion among all.
+fn starts(groups: &[PromptGroup]) -> Vec<usize> {
+    let mut next = 0;
+    groups
+        .iter()
+        .map(|g| {
+            let start = next;
+            next += g.completions.len();
+            start
+        })
+        .collect()
+}
+
+fn episodes<'a>(groups: &'a [PromptGroup], reference: &'a [Vec<f32>]) -> Vec<Episode<'a>> {
+    let members = groups.iter().enumerate().flat_map(|(group, g)| g.completions.iter().map(move |c| (group, c)));
+    members
+        .zip(reference)
+        .map(|((group, c), reference)| Episode { reward: c.reward, group, old_logprobs: &c.rollout_logprobs, reference_logprobs: reference })
+        .collect()
+}
+
+/// Log-probs with the adapter off, one row a completion. Without a KL penalty they only feed the metric, and are computed all the same:
+/// drift from the reference is the first thing to look at when a run goes wrong.
+fn reference_logprobs(policy: &Policy, groups: &[PromptGroup], temperature: f32) -> Result<Vec<Vec<f32>>> {
+    let mut all = Vec::new();
+    let ids: Vec<usize> = (0..groups.len()).collect();
+    for micro in micro_batches(groups, &ids) {
+        let batch = token_batch(groups, &micro);
+        let (logprobs, _) = batch.score(&policy.model, None, temperature)?;
+        all.extend(batch.spans.iter().map(|(first, len)| logprobs[*first..first + len].to_vec()));
+    }
+    Ok(all)
+}
+
+fn token_batch(groups: &[PromptGroup], ids: &[usize]) -> TokenBatch {
+    let mut batch = TokenBatch::default();
+    for g in ids {
+        let completions: Vec<&[u32]> = groups[*g].completions.iter().map(|c| c.tokens.as_slice()).collect();
+        batch.push(&groups[*g].prompt, &completions);
+    }
+    batch
+}
+
+/// Groups of each optimizer step, shuffled; a group is never split, so that its prompt is computed once.
+fn batches(groups: &[PromptGroup], batch: usize, seed: u64, optimizer_step: u64, epoch: u64) -> Vec<Vec<usize>> {
+    let order = random::permutation(seed, optimizer_step, epoch, groups.len());
+    let n_batches = groups.iter().map(|g| g.completions.len()).sum::<usize>().div_ceil(batch.max(1));
+    let per_batch = groups.len().div_ceil(n_batches.max(1)).max(1);
+    order.chunks(per_batch).map(<[usize]>::to_vec).collect()
+}
+
+/// Splits groups into forwards of about [`MICRO_ROWS`] rows, at least one group each.
+fn micro_batches(groups: &[PromptGroup], ids: &[usize]) -> Vec<Vec<usize>> {
+    let mut out: Vec<Vec<usize>> = Vec::new();
+    let mut n_rows = usize::MAX;
+    for g in ids {
+        let more = rows(&groups[*g]);
+        match out.last_mut() {
+            Some(last) if n_rows + more <= MICRO_ROWS => {
+                last.push(*g);
+                n_rows += more;
+            }
+            _ => {
+                out.push(vec![*g]);
+                n_rows = more;
+            }
+        }
+    }
+    out
+}
+
+/// One forward and backward.
+struct Micro<'a> {
+    groups: &'a [PromptGroup],
+    ids: &'a [usize],
+    per_token: &'a [Vec<f32>],
+    first_of: &'a [usize],
+    /// Loss weight of each completion's tokens.
+    weights: &'a [f32],
+}
+
+impl Micro<'_> {
+    fn backward(&self, policy: &Policy, algo: &Algo, temperature: f32, grads: &mut Gradients, sums: &mut Sums) -> Result<()> {
+        let batch = token_batch(self.groups, self.ids);
+        let stats = batch.forward(&policy.model, Some(&policy.adapter.tracked()), temperature)?;
+        let logprobs = stats.get(LOGPROB)?;
+        let (values, entropies): (Vec<f32>, Vec<f32>) = (logprobs.to_vec1()?, stats.get(ENTROPY)?.to_vec1()?);
+        let slopes = self.slopes(algo, &values, &batch.spans, sums);
+        sums.entropy += entropies.iter().map(|e| f64::from(*e)).sum::<f64>();
+        let n = slopes.len();
+        let loss = (logprobs * Tensor::from_vec(slopes, n, policy.model.device())?)?.sum_all()?;
+        grads.add(policy.adapter.vars(), &loss.backward()?)
+    }
+
+    /// Slope of the weighted loss for every predicted token.
+    fn slopes(&self, algo: &Algo, policy_logprobs: &[f32], spans: &[(usize, usize)], sums: &mut Sums) -> Vec<f32> {
+        let clip = algo.clip();
+        let mut slopes = Vec::with_capacity(policy_logprobs.len());
+        let members = self.ids.iter().flat_map(|g| self.groups[*g].completions.iter().enumerate().map(move |(i, c)| (self.first_of[*g] + i, c)));
+        for (((index, completion), (first, _)), weight) in members.zip(spans).zip(self.weights) {
+            for (t, old) in completion.rollout_logprobs.iter().enumerate() {
+                let now = policy_logprobs[first + t];
+                let token = token_loss(now, *old, self.per_token[index][t], clip);
+                slopes.push(token.slope * weight);
+                sums.loss += f64::from(token.loss * weight);
+                sums.clipped += f64::from(u8::from(token.clipped));
+                sums.rollout_minus_policy += f64::from(old - now);
+                sums.n += 1.0;
+            }
+        }
+        slopes
+    }
+}
+
+fn mean_kl(groups: &[PromptGroup], reference: &[Vec<f32>]) -> f64 {
+    let completions = groups.iter().flat_map(|g| &g.completions);
+    let (mut sum, mut n) = (0f64, 0f64);
+    for (c, reference) in completions.zip(reference) {
+        for kl in k1(&c.rollout_logprobs, reference, None) {
+            sum += f64::from(kl);
+            n += 1.0;
+        }
+    }
+    sum / n.max(1.0)
+}
+
+fn mean_advantages(groups: &[PromptGroup], per_token: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let means: Vec<f32> = per_token.iter().map(|a| a.iter().sum::<f32>() / a.len().max(1) as f32).collect();
+    let starts = starts(groups);
+    groups.iter().zip(starts).map(|(g, start)| means[start..start + g.completions.len()].to_vec()).collect()
+}
