@@ -314,22 +314,58 @@ impl RunConfig {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        let refuse = |bad: bool, key, value: String, message| if bad { Err(ConfigError::Value { key, value, message }) } else { Ok(()) };
+        let refuse =
+            |bad: bool, key, value: String, message| if bad { Err(ConfigError::Value { key, value, message }) } else { Ok(()) };
         let d = &self.doctor;
-        refuse(d.samples == 0 || !d.samples.is_multiple_of(4), "doctor.samples", d.samples.to_string(), "must be a positive multiple of 4, one share per quadrant")?;
+        refuse(
+            d.samples == 0 || !d.samples.is_multiple_of(4),
+            "doctor.samples",
+            d.samples.to_string(),
+            "must be a positive multiple of 4, one share per quadrant",
+        )?;
         refuse(d.completions == 0, "doctor.completions", "0".into(), "must be at least 1")?;
         refuse(d.max_tokens == 0, "doctor.max_tokens", "0".into(), "must be at least 1")?;
-        refuse(d.temperature.is_nan() || d.temperature <= 0.0, "doctor.temperature", d.temperature.to_string(), "must be above 0: training needs samples, not one greedy answer")?;
-        refuse(self.scribe.temperature.is_nan() || self.scribe.temperature < 0.0, "scribe.temperature", self.scribe.temperature.to_string(), "must not be negative")?;
+        refuse(
+            d.temperature.is_nan() || d.temperature <= 0.0,
+            "doctor.temperature",
+            d.temperature.to_string(),
+            "must be above 0: training needs samples, not one greedy answer",
+        )?;
+        refuse(
+            self.scribe.temperature.is_nan() || self.scribe.temperature < 0.0,
+            "scribe.temperature",
+            self.scribe.temperature.to_string(),
+            "must not be negative",
+        )?;
         refuse(self.scribe.max_attempts == 0, "scribe.max_attempts", "0".into(), "must be at least 1")?;
         refuse(self.lora.rank == 0, "lora.rank", "0".into(), "must be at least 1")?;
-        refuse(self.checkpoint.every == 0, "checkpoint.every", "0".into(), "must be at least 1: a run that never saves cannot resume")?;
+        refuse(
+            self.checkpoint.every == 0,
+            "checkpoint.every",
+            "0".into(),
+            "must be at least 1: a run that never saves cannot resume",
+        )?;
         refuse(self.checkpoint.keep == 0, "checkpoint.keep", "0".into(), "must be at least 1")?;
-        refuse(!(0.0..=1.0).contains(&self.sft.clean_fraction), "sft.clean_fraction", self.sft.clean_fraction.to_string(), "must lie between 0 and 1")?;
+        refuse(
+            !(0.0..=1.0).contains(&self.sft.clean_fraction),
+            "sft.clean_fraction",
+            self.sft.clean_fraction.to_string(),
+            "must lie between 0 and 1",
+        )?;
         refuse(self.sft.batch == 0, "sft.batch", "0".into(), "must be at least 1")?;
         let medec = self.data.source == DataSource::Medec;
-        refuse(medec && self.data.train.is_none(), "data.train", "(missing)".into(), "source = \"medec\" needs the path of a MEDEC training file")?;
-        refuse(medec && self.data.validation.is_none(), "data.validation", "(missing)".into(), "source = \"medec\" needs the path of a MEDEC validation file")
+        refuse(
+            medec && self.data.train.is_none(),
+            "data.train",
+            "(missing)".into(),
+            "source = \"medec\" needs the path of a MEDEC training file",
+        )?;
+        refuse(
+            medec && self.data.validation.is_none(),
+            "data.validation",
+            "(missing)".into(),
+            "source = \"medec\" needs the path of a MEDEC validation file",
+        )
     }
 }
 

@@ -17,7 +17,9 @@ pub enum Control {
     /// Run to the end of the current (or next) step, then pause.
     StepOnce,
     /// Save a checkpoint, then end. `now` gives up the step in progress.
-    Stop { now: bool },
+    Stop {
+        now: bool,
+    },
 }
 
 /// Whether the trainer moves.
@@ -70,27 +72,59 @@ pub struct Gpu {
 #[serde(tag = "notice", rename_all = "snake_case")]
 pub enum Notice {
     /// Everything a client needs to draw its first frame; always the first line.
-    Snapshot { live: Box<Live> },
-    State { state: RunState },
+    Snapshot {
+        live: Box<Live>,
+    },
+    State {
+        state: RunState,
+    },
     /// A phase of `step` began. `total` is in the phase's own unit (samples, completions, batches); 0 where unknown.
-    Phase { step: u32, phase: Phase, total: u32 },
+    Phase {
+        step: u32,
+        phase: Phase,
+        total: u32,
+    },
     /// Progress within the current phase.
-    Progress { done: u32, tokens: u64, seconds: f64 },
+    Progress {
+        done: u32,
+        tokens: u64,
+        seconds: f64,
+    },
     /// A sample was accepted (or fell back).
-    Sample { sample: Box<Sample> },
+    Sample {
+        sample: Box<Sample>,
+    },
     /// The Doctor wrote more of one completion.
-    Token { sample_id: String, sibling: u32, delta: Text },
+    Token {
+        sample_id: String,
+        sibling: u32,
+        delta: Text,
+    },
     /// A rollout was scored.
-    Rollout { rollout: Box<Rollout> },
+    Rollout {
+        rollout: Box<Rollout>,
+    },
     /// A step is committed and can be read from the store.
-    Step { report: Box<StepReport> },
-    Machine { machine: Box<Machine> },
+    Step {
+        report: Box<StepReport>,
+    },
+    Machine {
+        machine: Box<Machine>,
+    },
     /// One line for the log strip.
-    Log { level: Level, message: Text },
+    Log {
+        level: Level,
+        message: Text,
+    },
     /// The client fell behind and this many notices were dropped; the next line is a Snapshot.
-    Skipped { n_notices: u64 },
+    Skipped {
+        n_notices: u64,
+    },
     /// The run ended; the trainer closes the socket after this.
-    Ended { state: RunState, message: Text },
+    Ended {
+        state: RunState,
+        message: Text,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

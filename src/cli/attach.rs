@@ -71,6 +71,8 @@ fn farewell(leave: Leave, id: &str) -> String {
         Leave::Detached => format!("detached; {id} goes on. Watch it again: medserl attach {id}"),
         Leave::Stopped => format!("{id} is saved and stopped; the same command continues it"),
         Leave::RunEnded => format!("{id} has ended. What it did: medserl status {id}"),
-        Leave::ConnectionLost => format!("the trainer of {id} is gone; see its trainer.log, and start it again with the same command"),
+        Leave::ConnectionLost => {
+            format!("the trainer of {id} is gone; see its trainer.log, and start it again with the same command")
+        }
     }
 }

@@ -128,7 +128,11 @@ fn summary_line(run: &RunSummary) -> String {
     if let Some(why) = &run.broken {
         return format!("{:24} broken: {why}", run.id);
     }
-    let state = if run.alive || run.state == "finished" || run.state == "stopped" { run.state.clone() } else { format!("{} (trainer gone)", run.state) };
+    let state = if run.alive || run.state == "finished" || run.state == "stopped" {
+        run.state.clone()
+    } else {
+        format!("{} (trainer gone)", run.state)
+    };
     let number = |v: Option<f64>| v.map_or("-".into(), |v| format!("{v:+.3}"));
     let accuracy = run.accuracy.map_or("-".into(), |v| format!("{:.0}%", 100.0 * v));
     format!("{:24} {state:12} step {}/{}  reward {}  accuracy {accuracy}", run.id, run.step, run.steps_total, number(run.reward))
@@ -162,7 +166,9 @@ pub fn status(args: &StatusArgs) -> Result<()> {
         println!("{}", status.message);
     }
     for eval in &evals {
-        let rate = |key: &str| eval.value.get(key).and_then(serde_json::Value::as_f64).map_or("-".into(), |v| format!("{:.1}%", 100.0 * v));
+        let rate = |key: &str| {
+            eval.value.get(key).and_then(serde_json::Value::as_f64).map_or("-".into(), |v| format!("{:.1}%", 100.0 * v))
+        };
         println!(
             "held-out, {} (step {}): accuracy {}, false positives {}, pairs right {}, malformed {}",
             eval.name,

@@ -43,14 +43,18 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 fn line(row: &Row) -> String {
     let verdict = if row.passed { "ok" } else { "FAIL" };
-    format!("  {:20} {:7} values  max difference {:.2e}  allowed {:.2e}  {verdict}", row.what, row.n_values, row.max_difference, row.allowed)
+    format!(
+        "  {:20} {:7} values  max difference {:.2e}  allowed {:.2e}  {verdict}",
+        row.what, row.n_values, row.max_difference, row.allowed
+    )
 }
 
 fn dumps(dir: &Path) -> Result<Vec<PathBuf>> {
     if dir.join("expected.safetensors").exists() {
         return Ok(vec![dir.to_owned()]);
     }
-    let mut found: Vec<PathBuf> = std::fs::read_dir(dir)?.flatten().map(|e| e.path()).filter(|p| p.join("expected.safetensors").exists()).collect();
+    let mut found: Vec<PathBuf> =
+        std::fs::read_dir(dir)?.flatten().map(|e| e.path()).filter(|p| p.join("expected.safetensors").exists()).collect();
     found.sort();
     ensure!(!found.is_empty(), "{} holds no expected.safetensors and no folder with one", dir.display());
     Ok(found)

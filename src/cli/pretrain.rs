@@ -52,10 +52,12 @@ fn tokenizer(recipe: &Recipe, out: &Path) -> Result<Tokenizer> {
         let seed = recipe.seed;
         let texts = (0..recipe.tokenizer_documents).map(move |index| {
             let d = clinic::document(seed, index);
-            let prompt = d.chat.map(|c| c.turns.into_iter().map(|t| t.content).collect::<Vec<_>>().join("\n")).unwrap_or_default();
+            let prompt =
+                d.chat.map(|c| c.turns.into_iter().map(|t| t.content).collect::<Vec<_>>().join("\n")).unwrap_or_default();
             format!("{prompt}\n{}", d.text)
         });
-        std::fs::write(&path, train_nano(texts, recipe.vocab_size)?).with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::write(&path, train_nano(texts, recipe.vocab_size)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Tokenizer::load(&path)
 }

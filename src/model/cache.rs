@@ -69,7 +69,10 @@ impl Attend for Decode<'_> {
                             let own = &mut own.layers[layer];
                             own.0.extend_from_slice(k);
                             own.1.extend_from_slice(v);
-                            simd::vectorised(|| attend_row(q, &prompt.layers[layer], own, heads, out));
+                            simd::vectorised(
+                                #[inline(always)]
+                                || attend_row(q, &prompt.layers[layer], own, heads, out),
+                            );
                         });
                     Ok(())
                 })
@@ -83,23 +86,25 @@ impl Attend for Decode<'_> {
 #[inline(always)]
 fn attend_row(q: &[f32], prompt: &(Vec<f32>, Vec<f32>), own: &(Vec<f32>, Vec<f32>), heads: Heads, out: &mut [f32]) {
     let (hd, width) = (heads.head_dim, heads.n_kv_heads * heads.head_dim);
-    let (n_prompt, n_own) = (prompt.0.len() / width, own.0.len() / width);
-    let n = n_prompt + n_own;
-    let first = heads.first_visible(n - 1);
-    let mut scores = vec![0f32; n - first];
-    let row = |position: usize, which: fn(&(Vec<f32>, Vec<f32>)) -> &Vec<f32>| {
-        if position < n_prompt { &which(prompt)[position * width..] } else { &which(own)[(position - n_prompt) * width..] }
-    };
+    let n_prompt = prompt.0.len() / width;
+    let first = heads.first_visible(n_prompt + own.0.len() / width - 1);
+    // The window may hide some of the prompt, and in a long completion some of its own beginning.
+    let (skip_prompt, skip_own) = (first.min(n_prompt) * width, first.saturating_sub(n_prompt) * width);
+    let keys = [&prompt.0[skip_prompt..], &own.0[skip_own..]];
+    let values = [&prompt.1[skip_prompt..], &own.1[skip_own..]];
+    let mut scores = Vec::with_capacity((keys[0].len() + keys[1].len()) / width);
     for head in 0..heads.n_heads {
         let at = head / (heads.n_heads / heads.n_kv_heads) * hd;
         let q = &q[head * hd..(head + 1) * hd];
-        for (i, score) in scores.iter_mut().enumerate() {
-            *score = simd::dot(q, &row(first + i, |kv| &kv.0)[at..at + hd]);
+        scores.clear();
+        for part in keys {
+            scores.extend(part.chunks_exact(width).map(|row| simd::dot(q, &row[at..at + hd])));
         }
         simd::softmax(&mut scores, heads.scale);
         let out = &mut out[head * hd..(head + 1) * hd];
-        for (i, p) in scores.iter().enumerate() {
-            simd::add_scaled(out, *p, &row(first + i, |kv| &kv.1)[at..at + hd]);
+        let rows = values[0].chunks_exact(width).chain(values[1].chunks_exact(width));
+        for (p, row) in scores.iter().zip(rows) {
+            simd::add_scaled(out, *p, &row[at..at + hd]);
         }
     }
 }

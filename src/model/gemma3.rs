@@ -117,7 +117,13 @@ impl Gemma3 {
     }
 
     /// The same with attention supplied by the caller; `positions` has one entry a row.
-    pub fn forward_with(&self, ids: &[u32], positions: Arc<Vec<u32>>, adapter: Option<&AdapterView>, attend: &mut dyn Attend) -> Result<Tensor> {
+    pub fn forward_with(
+        &self,
+        ids: &[u32],
+        positions: Arc<Vec<u32>>,
+        adapter: Option<&AdapterView>,
+        attend: &mut dyn Attend,
+    ) -> Result<Tensor> {
         let mut x = self.embed(ids)?; // (N, H)
         for i in 0..self.layers.len() {
             x = self.layer(i, &x, &positions, adapter, attend)?;
@@ -132,7 +138,14 @@ impl Gemma3 {
     }
 
     /// One decoder layer, (N, H) → (N, H).
-    pub fn layer(&self, i: usize, x: &Tensor, positions: &Arc<Vec<u32>>, adapter: Option<&AdapterView>, attend: &mut dyn Attend) -> Result<Tensor> {
+    pub fn layer(
+        &self,
+        i: usize,
+        x: &Tensor,
+        positions: &Arc<Vec<u32>>,
+        adapter: Option<&AdapterView>,
+        attend: &mut dyn Attend,
+    ) -> Result<Tensor> {
         let layer = &self.layers[i];
         let project = |p: Projection, x: &Tensor| self.project(i, p, x, adapter);
         let table = if layer.global { &self.rope_global } else { &self.rope_local };

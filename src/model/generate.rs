@@ -56,7 +56,12 @@ pub fn generate(
     let prompts: Vec<Vec<u32>> = requests.iter().map(|r| source.tokenizer.encode_chat(&r.chat)).collect::<Result<_>>()?;
     for prompt in &prompts {
         let (n, limit) = (prompt.len() + sampling.max_tokens, source.model.n_positions());
-        ensure!(n <= limit, "a prompt of {} tokens and {} new ones do not fit {limit} positions", prompt.len(), sampling.max_tokens);
+        ensure!(
+            n <= limit,
+            "a prompt of {} tokens and {} new ones do not fit {limit} positions",
+            prompt.len(),
+            sampling.max_tokens
+        );
     }
     let (caches, first_logits) = prefill(source, &prompts)?;
     let mut slots = open_slots(source, requests);
@@ -144,7 +149,10 @@ fn draw(slots: &mut [&mut Slot], logits: &[&[f32]], sampling: Sampling, tokenize
 fn pick(logits: &[f32], temperature: f32, rng: &mut ChaCha8Rng) -> (u32, f32) {
     let inverse = if temperature > 0.0 { 1.0 / temperature } else { 1.0 };
     let mut p = logits.to_vec();
-    simd::vectorised(|| simd::softmax(&mut p, inverse));
+    simd::vectorised(
+        #[inline(always)]
+        || simd::softmax(&mut p, inverse),
+    );
     let token = if temperature > 0.0 {
         let target = unit(rng) as f32 * simd::sum(&p);
         let mut sum = 0f32;

@@ -23,8 +23,13 @@ pub fn locate(model: &str) -> Result<Location> {
     if path.is_dir() {
         return Ok(Location::Folder(path.to_owned()));
     }
-    ensure!(!path.exists(), "model = {model:?} is a file; give the folder with config.json, model*.safetensors and tokenizer.json");
-    let looks_like_id = model.split('/').count() == 2 && model.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.".contains(c)) && !model.starts_with(['.', '/']);
+    ensure!(
+        !path.exists(),
+        "model = {model:?} is a file; give the folder with config.json, model*.safetensors and tokenizer.json"
+    );
+    let looks_like_id = model.split('/').count() == 2
+        && model.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.".contains(c))
+        && !model.starts_with(['.', '/']);
     if looks_like_id {
         return Ok(Location::Hub(model.to_owned()));
     }
@@ -39,8 +44,12 @@ pub fn fetch(id: &str) -> Result<PathBuf> {
     get(id, "tokenizer.json")?;
     match get(id, "model.safetensors.index.json") {
         Ok(index) => {
-            let json: Value = serde_json::from_str(&std::fs::read_to_string(&index)?).with_context(|| format!("{} is not JSON", index.display()))?;
-            let map = json.get("weight_map").and_then(Value::as_object).with_context(|| format!("{} has no weight_map", index.display()))?;
+            let json: Value = serde_json::from_str(&std::fs::read_to_string(&index)?)
+                .with_context(|| format!("{} is not JSON", index.display()))?;
+            let map = json
+                .get("weight_map")
+                .and_then(Value::as_object)
+                .with_context(|| format!("{} has no weight_map", index.display()))?;
             let mut shards: Vec<&str> = map.values().filter_map(Value::as_str).collect();
             shards.sort_unstable();
             shards.dedup();
@@ -61,7 +70,10 @@ fn get(id: &str, file: &str) -> Result<PathBuf> {
         return Ok(path);
     }
     let offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|v| !matches!(v.as_str(), "" | "0" | "false"));
-    ensure!(!offline, "{file} of {id} is not in the cache and HF_HUB_OFFLINE is set; fetch it once online, or set model to a local folder");
+    ensure!(
+        !offline,
+        "{file} of {id} is not in the cache and HF_HUB_OFFLINE is set; fetch it once online, or set model to a local folder"
+    );
     let mut builder = hf_hub::api::sync::ApiBuilder::from_env().with_progress(false);
     if let Ok(token) = std::env::var("HF_TOKEN") {
         builder = builder.with_token(Some(token));

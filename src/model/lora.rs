@@ -173,7 +173,9 @@ fn is_finite(var: &Var) -> Result<bool> {
 fn read_config(path: &Path) -> Result<(usize, f64)> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let config: Value = serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
-    for (key, fine) in [("use_rslora", json!(false)), ("use_dora", json!(false)), ("fan_in_fan_out", json!(false)), ("bias", json!("none"))] {
+    for (key, fine) in
+        [("use_rslora", json!(false)), ("use_dora", json!(false)), ("fan_in_fan_out", json!(false)), ("bias", json!("none"))]
+    {
         if config.get(key).is_some_and(|v| !v.is_null() && v != &fine) {
             bail!("{}: {key} = {} is not supported", path.display(), config[key]);
         }
@@ -184,7 +186,8 @@ fn read_config(path: &Path) -> Result<(usize, f64)> {
         }
     }
     let rank = config.get("r").and_then(Value::as_u64).with_context(|| format!("{}: r is missing", path.display()))?;
-    let alpha = config.get("lora_alpha").and_then(Value::as_f64).with_context(|| format!("{}: lora_alpha is missing", path.display()))?;
+    let alpha =
+        config.get("lora_alpha").and_then(Value::as_f64).with_context(|| format!("{}: lora_alpha is missing", path.display()))?;
     ensure!(rank > 0, "{}: r must be at least 1", path.display());
     Ok((rank as usize, alpha))
 }

@@ -29,7 +29,8 @@ pub struct Spec {
 
 impl Spec {
     pub fn load(path: &Path) -> Result<Spec> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the model configuration {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read the model configuration {}", path.display()))?;
         let json: Value = serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
         Spec::from_json(&json).with_context(|| format!("in {}", path.display()))
     }
@@ -65,7 +66,10 @@ impl Spec {
             max_positions: integer(text, "max_position_embeddings", 131_072)?,
             global_layers: global_layers(text, n_layers)?,
         };
-        ensure!(spec.n_kv_heads > 0 && spec.n_heads.is_multiple_of(spec.n_kv_heads), "num_attention_heads must be a multiple of num_key_value_heads");
+        ensure!(
+            spec.n_kv_heads > 0 && spec.n_heads.is_multiple_of(spec.n_kv_heads),
+            "num_attention_heads must be a multiple of num_key_value_heads"
+        );
         ensure!(spec.head_dim > 0 && spec.head_dim.is_multiple_of(2), "head_dim must be even");
         Ok(spec)
     }

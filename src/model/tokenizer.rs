@@ -39,7 +39,9 @@ impl Tokenizer {
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| anyhow!("{source} is not a tokenizer: {e}"))?;
         // A note that contains "<end_of_turn>" must stay text: turn tokens are put in by id, never parsed.
         inner.set_encode_special_tokens(true);
-        let id = |token: &str| inner.token_to_id(token).ok_or_else(|| anyhow!("{source} has no {token} token; this is not a Gemma 3 tokenizer"));
+        let id = |token: &str| {
+            inner.token_to_id(token).ok_or_else(|| anyhow!("{source} has no {token} token; this is not a Gemma 3 tokenizer"))
+        };
         let (bos, eos) = (id("<bos>")?, id("<eos>")?);
         let (start_of_turn, end_of_turn) = (id("<start_of_turn>")?, id("<end_of_turn>")?);
         Ok(Tokenizer { inner, bos, start_of_turn, end_of_turn, stops: [eos, end_of_turn] })
@@ -107,8 +109,13 @@ pub fn train_nano(texts: impl Iterator<Item = String> + Send, vocab_size: usize)
         .special_tokens(special.into_iter().map(|token| AddedToken::from(token, true)).collect())
         .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
         .build();
-    let mut tokenizer: TokenizerImpl<BPE, tokenizers::normalizers::NormalizerWrapper, ByteLevel, tokenizers::processors::PostProcessorWrapper, ByteLevelDecoder> =
-        TokenizerImpl::new(BPE::default());
+    let mut tokenizer: TokenizerImpl<
+        BPE,
+        tokenizers::normalizers::NormalizerWrapper,
+        ByteLevel,
+        tokenizers::processors::PostProcessorWrapper,
+        ByteLevelDecoder,
+    > = TokenizerImpl::new(BPE::default());
     tokenizer.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
     tokenizer.with_decoder(Some(ByteLevelDecoder::default()));
     let mut trainer = trainer;

@@ -13,7 +13,8 @@ use super::{random, spec::Spec};
 
 /// Prefixes seen in published and saved checkpoints; towers under other names are skipped.
 const PREFIXES: [&str; 3] = ["language_model.model.", "model.language_model.", "model."];
-const SKIPPED: [&str; 5] = ["vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.", "lm_head."];
+const SKIPPED: [&str; 5] =
+    ["vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.", "lm_head."];
 
 /// Named tensors, all f32 on the CPU for now.
 pub struct Weights {
@@ -26,7 +27,8 @@ impl Weights {
     pub fn load_dir(dir: &Path, device: &Device) -> Result<Weights> {
         let mut weights = Weights { tensors: HashMap::new(), source: dir.display().to_string() };
         for path in shard_paths(dir)? {
-            let tensors = candle_core::safetensors::load(&path, device).with_context(|| format!("cannot read {}", path.display()))?;
+            let tensors =
+                candle_core::safetensors::load(&path, device).with_context(|| format!("cannot read {}", path.display()))?;
             weights.add(tensors)?;
         }
         ensure!(!weights.tensors.is_empty(), "{} holds no Gemma 3 text weights", dir.display());
@@ -45,7 +47,10 @@ impl Weights {
             if SKIPPED.iter().any(|s| key.starts_with(s)) {
                 continue;
             }
-            let bare = PREFIXES.iter().find_map(|p| key.strip_prefix(p)).with_context(|| format!("{}: unknown tensor {key}", self.source))?;
+            let bare = PREFIXES
+                .iter()
+                .find_map(|p| key.strip_prefix(p))
+                .with_context(|| format!("{}: unknown tensor {key}", self.source))?;
             self.tensors.insert(bare.to_owned(), tensor.to_dtype(DType::F32)?);
         }
         Ok(())
@@ -110,7 +115,8 @@ fn shard_paths(dir: &Path) -> Result<Vec<PathBuf>> {
     let text = std::fs::read_to_string(&index)
         .with_context(|| format!("{} has neither model.safetensors nor model.safetensors.index.json", dir.display()))?;
     let json: Value = serde_json::from_str(&text).with_context(|| format!("{} is not JSON", index.display()))?;
-    let map = json.get("weight_map").and_then(Value::as_object).with_context(|| format!("{} has no weight_map", index.display()))?;
+    let map =
+        json.get("weight_map").and_then(Value::as_object).with_context(|| format!("{} has no weight_map", index.display()))?;
     let mut files: Vec<String> = map.values().filter_map(|v| v.as_str().map(str::to_owned)).collect();
     files.sort();
     files.dedup();

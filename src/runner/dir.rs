@@ -16,7 +16,9 @@ pub struct RunDir(pub PathBuf);
 impl RunDir {
     /// `<root>/<name>-s<seed>`: the same experiment and seed are the same run, so that the same command continues it.
     pub fn of(root: &Path, config: &RunConfig) -> Result<RunDir> {
-        let safe = config.name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) && !config.name.is_empty() && !config.name.starts_with('.');
+        let safe = config.name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+            && !config.name.is_empty()
+            && !config.name.starts_with('.');
         ensure!(safe, "name = {:?} becomes a directory: use letters, digits, '-', '_' and '.' only", config.name);
         Ok(RunDir(root.join(format!("{}-s{}", config.name, config.seed))))
     }

@@ -12,10 +12,7 @@ use std::{
 
 use nvml_wrapper::{Nvml, enum_wrappers::device::TemperatureSensor};
 
-use crate::attach::{
-    Machine, Notice, Server,
-    protocol::Gpu,
-};
+use crate::attach::{Machine, Notice, Server, protocol::Gpu};
 
 const EVERY: Duration = Duration::from_secs(1);
 

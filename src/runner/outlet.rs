@@ -20,12 +20,23 @@ use crate::{
 #[derive(Clone, Debug)]
 pub enum Output {
     /// One line for people.
-    Remark { level: Level, message: String },
+    Remark {
+        level: Level,
+        message: String,
+    },
     /// Warm-up progress.
-    Warmup { done: usize, total: usize, loss: f64 },
+    Warmup {
+        done: usize,
+        total: usize,
+        loss: f64,
+    },
     Step(Box<StepReport>),
     /// Held-out scores: `name` is before, warm, step or after.
-    Eval { step: u32, name: String, scores: Box<Scores> },
+    Eval {
+        step: u32,
+        name: String,
+        scores: Box<Scores>,
+    },
 }
 
 /// The open ends.
@@ -37,7 +48,8 @@ pub struct Outlet {
 
 impl Outlet {
     pub fn open(server: Arc<Server>, channel: Sender<Output>, log: &Path) -> Result<Outlet> {
-        let log = OpenOptions::new().create(true).append(true).open(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let log =
+            OpenOptions::new().create(true).append(true).open(log).with_context(|| format!("cannot write {}", log.display()))?;
         Ok(Outlet { server, channel, log })
     }
 

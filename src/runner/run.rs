@@ -60,8 +60,12 @@ pub(super) fn run(options: Options, channel: Sender<Output>) -> Result<Ending> {
     let result = run.live();
     let (state, word, message) = match &result {
         Ok(Ending::Finished) => (RunState::Finished, "finished", format!("all {} steps are done", run.trainer.config.steps)),
-        Ok(Ending::Stopped) => (RunState::Stopping, "stopped", format!("stopped after step {}; the same command continues", run.step)),
-        Ok(Ending::Signalled(s)) => (RunState::Stopping, "stopped", format!("signal {s} after step {}; the same command continues", run.step)),
+        Ok(Ending::Stopped) => {
+            (RunState::Stopping, "stopped", format!("stopped after step {}; the same command continues", run.step))
+        }
+        Ok(Ending::Signalled(s)) => {
+            (RunState::Stopping, "stopped", format!("signal {s} after step {}; the same command continues", run.step))
+        }
         Err(error) => (RunState::Failed, "failed", format!("{error:#}")),
     };
     run.store.set_state(word, &message)?;
@@ -88,16 +92,22 @@ impl Run {
         let notes = sources::load(&config)?;
         notes.remarks.iter().for_each(|remark| outlet.say(Level::Info, remark));
         let policy = Policy::open(&config.model, &config.lora, config.seed)?;
-        let (n_base, n_adapter) = (policy.model.spec.n_parameters(), policy.adapter.vars().iter().map(|(_, v)| v.elem_count()).sum::<usize>());
+        let (n_base, n_adapter) =
+            (policy.model.spec.n_parameters(), policy.adapter.vars().iter().map(|(_, v)| v.elem_count()).sum::<usize>());
         outlet.say(
             Level::Info,
-            &format!("model {}: {n_base} weights frozen, {n_adapter} in the adapter; {} threads", config.model, rayon::current_num_threads()),
+            &format!(
+                "model {}: {n_base} weights frozen, {n_adapter} in the adapter; {} threads",
+                config.model,
+                rayon::current_num_threads()
+            ),
         );
         let (pools, warmup, held_out) = fitting(notes, &config, &policy, &mut outlet)?;
         let trainer = Trainer::new(config, policy, pools);
         let machine = Watch::start(server.clone())?;
         let steer = Steer::new(server, signals);
-        let mut run = Run { dir, store, trainer, warmup, held_out, outlet, steer, step: 0, saved: None, _lock: lock, _machine: machine };
+        let mut run =
+            Run { dir, store, trainer, warmup, held_out, outlet, steer, step: 0, saved: None, _lock: lock, _machine: machine };
         run.restore()?;
         Ok(run)
     }
@@ -317,10 +327,18 @@ fn first_picture(dir: &RunDir, config: &RunConfig, store: &Store) -> Result<Live
 }
 
 /// Drops notes too long for the model or the experiment, and says how many.
-fn fitting(notes: sources::Notes, config: &RunConfig, policy: &Policy, outlet: &mut Outlet) -> Result<(data::Pools, Vec<LabelledNote>, Vec<LabelledNote>)> {
+fn fitting(
+    notes: sources::Notes,
+    config: &RunConfig,
+    policy: &Policy,
+    outlet: &mut Outlet,
+) -> Result<(data::Pools, Vec<LabelledNote>, Vec<LabelledNote>)> {
     let style = config.prompt_style();
     let count = |note: &LabelledNote| Ok(policy.tokenizer.encode_chat(&prompt::doctor(style, &note.note))?.len());
-    let limit = config.data.max_note_tokens.min(policy.model.n_positions().saturating_sub(config.doctor.max_tokens.max(config.scribe.max_tokens)));
+    let limit = config
+        .data
+        .max_note_tokens
+        .min(policy.model.n_positions().saturating_sub(config.doctor.max_tokens.max(config.scribe.max_tokens)));
     let sources::Notes { mut pools, mut warmup, mut held_out, .. } = notes;
     let mut dropped = 0;
     for list in [&mut pools.errors, &mut pools.cleans, &mut warmup] {
@@ -328,7 +346,10 @@ fn fitting(notes: sources::Notes, config: &RunConfig, policy: &Policy, outlet: &
     }
     let dropped_held_out = sources::drop_long(&mut held_out, limit, &count)?;
     if dropped + dropped_held_out > 0 {
-        outlet.say(Level::Warn, &format!("notes longer than {limit} tokens left out: {dropped} training, {dropped_held_out} held out"));
+        outlet.say(
+            Level::Warn,
+            &format!("notes longer than {limit} tokens left out: {dropped} training, {dropped_held_out} held out"),
+        );
     }
     Ok((data::Pools::new(pools.errors.into_iter().chain(pools.cleans))?, warmup, held_out))
 }

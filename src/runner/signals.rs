@@ -24,7 +24,8 @@ impl Signals {
         for signal in [SIGINT, SIGTERM] {
             let again = Arc::new(AtomicBool::new(false));
             // In this order the first signal only sets the flag, and the second, finding it set, ends the process.
-            flag::register_conditional_shutdown(signal, 128 + signal, again.clone()).context("cannot install a signal handler")?;
+            flag::register_conditional_shutdown(signal, 128 + signal, again.clone())
+                .context("cannot install a signal handler")?;
             flag::register(signal, again).context("cannot install a signal handler")?;
             flag::register_usize(signal, signals.asked.clone(), signal as usize).context("cannot install a signal handler")?;
         }

@@ -34,15 +34,23 @@ pub fn load(config: &RunConfig) -> Result<Notes> {
 
 fn clinic_notes(config: &RunConfig) -> Result<Notes> {
     let n = config.data.clinic_groups as u64;
-    let train: Vec<LabelledNote> = clinic::pairs(Split::Train, config.seed, n).into_iter().flat_map(|v| [v.error, v.clean]).collect();
-    let held_out = clinic::pairs(Split::Test, EVAL_SEED, config.eval.notes.div_ceil(2) as u64).into_iter().flat_map(|v| [v.error, v.clean]).collect();
-    let remarks = vec![format!("{} demo notes for training in {n} pairs; held-out notes come from vignettes training never sees", train.len())];
+    let train: Vec<LabelledNote> =
+        clinic::pairs(Split::Train, config.seed, n).into_iter().flat_map(|v| [v.error, v.clean]).collect();
+    let held_out = clinic::pairs(Split::Test, EVAL_SEED, config.eval.notes.div_ceil(2) as u64)
+        .into_iter()
+        .flat_map(|v| [v.error, v.clean])
+        .collect();
+    let remarks = vec![format!(
+        "{} demo notes for training in {n} pairs; held-out notes come from vignettes training never sees",
+        train.len()
+    )];
     Ok(Notes { pools: Pools::new(train.clone())?, warmup: train, held_out, remarks })
 }
 
 fn medec_notes(config: &RunConfig) -> Result<Notes> {
     let path = |p: &Option<std::path::PathBuf>, key| p.clone().with_context(|| format!("{key} is missing"));
-    let (train_path, validation_path) = (path(&config.data.train, "data.train")?, path(&config.data.validation, "data.validation")?);
+    let (train_path, validation_path) =
+        (path(&config.data.train, "data.train")?, path(&config.data.validation, "data.validation")?);
     let (train, train_report) = data::load(&train_path)?;
     guard::refuse_test(&train_path, &train)?;
     let (validation, validation_report) = data::load(&validation_path)?;
@@ -53,7 +61,10 @@ fn medec_notes(config: &RunConfig) -> Result<Notes> {
         remarks.extend(report.lines());
     }
     remarks.extend(separated.removed.iter().map(|o| {
-        format!("left out of training: {} is the vignette of validation note {} (similarity {:.2})", o.train, o.validation, o.similarity)
+        format!(
+            "left out of training: {} is the vignette of validation note {} (similarity {:.2})",
+            o.train, o.validation, o.similarity
+        )
     }));
     let held_out = whole_groups(validation, config.eval.notes);
     ensure!(!held_out.is_empty(), "{} holds no notes to evaluate on", validation_path.display());
@@ -79,7 +90,11 @@ fn whole_groups(notes: Vec<LabelledNote>, n: usize) -> Vec<LabelledNote> {
 }
 
 /// Leaves out notes whose Doctor prompt has more than `limit` tokens, and says how many.
-pub fn drop_long(notes: &mut Vec<LabelledNote>, limit: usize, count_tokens: &dyn Fn(&LabelledNote) -> Result<usize>) -> Result<usize> {
+pub fn drop_long(
+    notes: &mut Vec<LabelledNote>,
+    limit: usize,
+    count_tokens: &dyn Fn(&LabelledNote) -> Result<usize>,
+) -> Result<usize> {
     let before = notes.len();
     let mut kept = Vec::with_capacity(before);
     for note in notes.drain(..) {

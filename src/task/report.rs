@@ -145,7 +145,11 @@ pub const METRICS: &[Metric] = &[
     Metric { key: "false_negative_rate", unit: "", meaning: "error notes called clean, over error rollouts" },
     Metric { key: "malformed_rate", unit: "", meaning: "rollouts whose verdict could not be read" },
     Metric { key: "kl", unit: "nats", meaning: "mean k1 estimate of KL(policy || reference) per completion token" },
-    Metric { key: "rollout_policy_kl", unit: "nats", meaning: "mean rollout minus policy log-prob before the update; must be about 0" },
+    Metric {
+        key: "rollout_policy_kl",
+        unit: "nats",
+        meaning: "mean rollout minus policy log-prob before the update; must be about 0",
+    },
     Metric { key: "entropy", unit: "nats", meaning: "mean entropy of the policy per completion token" },
     Metric { key: "completion_tokens", unit: "tokens", meaning: "mean completion length, end-of-turn token included" },
     Metric { key: "truncated_rate", unit: "", meaning: "completions that ran out of tokens" },

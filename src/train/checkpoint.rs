@@ -111,7 +111,8 @@ fn prune(root: &Path, keep: usize) -> Result<()> {
 /// Checks every file against the manifest and returns the cursor.
 pub fn verify(dir: &Path) -> Result<Cursor> {
     let read = |name: &str| fs::read(dir.join(name)).with_context(|| format!("cannot read {}", dir.join(name).display()));
-    let manifest: Manifest = serde_json::from_slice(&read(MANIFEST)?).with_context(|| format!("{} is damaged", dir.join(MANIFEST).display()))?;
+    let manifest: Manifest =
+        serde_json::from_slice(&read(MANIFEST)?).with_context(|| format!("{} is damaged", dir.join(MANIFEST).display()))?;
     ensure!(manifest.format == 1, "{} has format {}, this program reads 1", dir.display(), manifest.format);
     for (name, (size, hash)) in &manifest.files {
         ensure!(!name.contains(['/', '\\']), "{} names a file outside its folder", dir.display());

@@ -65,7 +65,14 @@ impl Gradients {
 
 impl AdamW {
     /// One step. `decays(name)` says which variables decay.
-    pub fn step(&self, vars: &[(String, Var)], grads: &Gradients, moments: &mut Moments, lr: f64, decays: impl Fn(&str) -> bool) -> Result<()> {
+    pub fn step(
+        &self,
+        vars: &[(String, Var)],
+        grads: &Gradients,
+        moments: &mut Moments,
+        lr: f64,
+        decays: impl Fn(&str) -> bool,
+    ) -> Result<()> {
         moments.steps += 1;
         let (b1, b2) = self.betas;
         let t = moments.steps as i32;
@@ -76,11 +83,13 @@ impl AdamW {
             let keep = if decays(name) { (1.0 - lr * self.weight_decay) as f32 } else { 1.0 };
             let mut values = var.as_tensor().flatten_all()?.to_vec1::<f32>()?;
             let (m, v, g) = (&mut moments.first[i], &mut moments.second[i], &grads.0[i]);
-            values.par_iter_mut().zip(m.par_iter_mut()).zip(v.par_iter_mut()).zip(g.par_iter()).with_min_len(4096).for_each(|(((w, m), v), g)| {
-                *m = b1 * *m + (1.0 - b1) * g;
-                *v = b2 * *v + (1.0 - b2) * g * g;
-                *w = *w * keep - step_size * *m / (v.sqrt() / correct2 + eps);
-            });
+            values.par_iter_mut().zip(m.par_iter_mut()).zip(v.par_iter_mut()).zip(g.par_iter()).with_min_len(4096).for_each(
+                |(((w, m), v), g)| {
+                    *m = b1 * *m + (1.0 - b1) * g;
+                    *v = b2 * *v + (1.0 - b2) * g * g;
+                    *w = *w * keep - step_size * *m / (v.sqrt() / correct2 + eps);
+                },
+            );
             var.set(&Tensor::from_vec(values, var.shape(), var.device())?)?;
         }
         Ok(())

@@ -130,7 +130,8 @@ impl Case {
     fn load(dir: &Path, config: &str, model_file: &str) -> Result<Case> {
         let device = Device::Cpu;
         let spec = Spec::load(&dir.join(config))?;
-        let bytes = std::fs::read(dir.join(model_file)).with_context(|| format!("cannot read {}", dir.join(model_file).display()))?;
+        let bytes =
+            std::fs::read(dir.join(model_file)).with_context(|| format!("cannot read {}", dir.join(model_file).display()))?;
         let weights = Weights::from_bytes(&bytes, model_file, &device)?;
         let adapter = Adapter::load(&spec, &dir.join("adapter"), &device)?;
         let golden = Golden::load(&dir.join("expected.safetensors"))?;
@@ -171,7 +172,11 @@ impl Case {
         let (positions, plan) = (plan.positions(), plan.into());
         let mut x = self.model.embed(&ids)?;
         for layer in 0..self.model.spec.n_layers() {
-            table.add("hidden_base", &x.flatten_all()?.to_vec1::<f32>()?, &self.golden.floats(&format!("seq0.hidden_base.{layer}"))?)?;
+            table.add(
+                "hidden_base",
+                &x.flatten_all()?.to_vec1::<f32>()?,
+                &self.golden.floats(&format!("seq0.hidden_base.{layer}"))?,
+            )?;
             x = self.model.layer(layer, &x, &positions, None, &mut OverPlan(&plan))?;
         }
         let last = self.model.forward(&ids, &plan, None)?;
@@ -291,12 +296,17 @@ impl Case {
 
     /// Takes the step on a copy of the adapter. The first Adam step is nearly lr * sign, so entries with tiny gradients are left out.
     fn compare_adamw(&self, name: &str, grads: &Gradients, table: &mut Table) -> Result<()> {
-        let copy = self.adapter.vars().iter().map(|(key, var)| Ok((key.clone(), candle_core::Var::from_tensor(&var.as_tensor().copy()?)?)));
+        let copy = self
+            .adapter
+            .vars()
+            .iter()
+            .map(|(key, var)| Ok((key.clone(), candle_core::Var::from_tensor(&var.as_tensor().copy()?)?)));
         let vars: Vec<(String, candle_core::Var)> = copy.collect::<Result<_>>()?;
         let (adamw, lr) = self.adamw;
         adamw.step(&vars, grads, &mut Moments::zeros(&vars), lr, |_| true)?;
         for ((key, var), grad) in vars.iter().zip(&grads.0) {
-            let (ours, expected): (Vec<f32>, Vec<f32>) = (var.as_tensor().flatten_all()?.to_vec1()?, self.by_key(&format!("{name}.adamw"), key)?);
+            let (ours, expected): (Vec<f32>, Vec<f32>) =
+                (var.as_tensor().flatten_all()?.to_vec1()?, self.by_key(&format!("{name}.adamw"), key)?);
             let large: Vec<usize> = (0..grad.len()).filter(|i| grad[*i].abs() >= 1e-5).collect();
             let pick = |v: &[f32]| large.iter().map(|i| v[*i]).collect::<Vec<f32>>();
             table.add(&format!("{name}.adamw"), &pick(&ours), &pick(&expected))?;

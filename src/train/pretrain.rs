@@ -139,7 +139,8 @@ impl Pretraining {
             n_tokens += d.prompt.len() + d.completion.len();
             documents.push(d);
         }
-        let total_weight: f32 = documents.iter().map(|d| self.recipe.prompt_weight * d.prompt.len() as f32 + d.completion.len() as f32).sum();
+        let total_weight: f32 =
+            documents.iter().map(|d| self.recipe.prompt_weight * d.prompt.len() as f32 + d.completion.len() as f32).sum();
         let mut grads = Gradients::zeros(&self.vars);
         let mut sums = LossSums::default();
         let mut rest = documents.as_slice();
@@ -197,7 +198,11 @@ impl Pretraining {
 
     fn append_curve(&self, point: &CurvePoint) -> Result<()> {
         let path = self.dir.join("curve.jsonl");
-        let mut file = fs::OpenOptions::new().create(true).append(true).open(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        let mut file = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(writeln!(file, "{}", serde_json::to_string(point)?)?)
     }
 
@@ -212,7 +217,8 @@ impl Pretraining {
             }
         }
         write_tensors(&self.dir, &format!("moments-{}.safetensors", self.step), moments)?;
-        let cursor = Cursor { step: self.step, next_document: self.next_document, tokens: self.tokens, recipe: self.recipe.clone() };
+        let cursor =
+            Cursor { step: self.step, next_document: self.next_document, tokens: self.tokens, recipe: self.recipe.clone() };
         write_file(&self.dir, "cursor.json", &serde_json::to_vec_pretty(&cursor)?)?;
         self.prune()
     }
@@ -222,7 +228,8 @@ impl Pretraining {
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            let old = (name.starts_with("weights-") || name.starts_with("moments-")) && !name.contains(&format!("-{}.", self.step));
+            let old =
+                (name.starts_with("weights-") || name.starts_with("moments-")) && !name.contains(&format!("-{}.", self.step));
             if old {
                 fs::remove_file(&path)?;
             }
@@ -234,7 +241,11 @@ impl Pretraining {
         let path = self.dir.join("cursor.json");
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let cursor: Cursor = serde_json::from_str(&text).with_context(|| format!("in {}", path.display()))?;
-        ensure!(cursor.recipe.spec() == self.recipe.spec(), "{} holds a model of another shape; use another folder", self.dir.display());
+        ensure!(
+            cursor.recipe.spec() == self.recipe.spec(),
+            "{} holds a model of another shape; use another folder",
+            self.dir.display()
+        );
         let load = |name: String| {
             let path = self.dir.join(name);
             candle_core::safetensors::load(&path, &Device::Cpu).with_context(|| format!("cannot read {}", path.display()))
@@ -297,7 +308,8 @@ fn micro_batch_len(documents: &[TokenDocument], micro_tokens: usize) -> usize {
 
 fn write_tensors(dir: &Path, name: &str, tensors: Vec<(String, Tensor)>) -> Result<()> {
     let part = dir.join(format!("{name}.part"));
-    candle_core::safetensors::save(&tensors.into_iter().collect(), &part).with_context(|| format!("cannot write {}", part.display()))?;
+    candle_core::safetensors::save(&tensors.into_iter().collect(), &part)
+        .with_context(|| format!("cannot write {}", part.display()))?;
     fs::rename(&part, dir.join(name)).with_context(|| format!("cannot rename {}", part.display()))
 }
 

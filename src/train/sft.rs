@@ -21,13 +21,23 @@ pub struct WarmupReport {
 }
 
 /// Trains the adapter on the examples. `progress(steps done, steps in all)` returns false to abort, which is an error.
-pub fn warm_up(policy: &Policy, examples: &[SftExample], config: &SftConfig, progress: &mut dyn FnMut(usize, usize) -> bool) -> Result<WarmupReport> {
+pub fn warm_up(
+    policy: &Policy,
+    examples: &[SftExample],
+    config: &SftConfig,
+    progress: &mut dyn FnMut(usize, usize) -> bool,
+) -> Result<WarmupReport> {
     let encoded: Vec<(Vec<u32>, Vec<u32>)> = examples
         .iter()
         .map(|e| Ok((policy.tokenizer.encode_chat(&e.chat)?, policy.tokenizer.encode_completion(&e.completion)?)))
         .collect::<Result<_>>()?;
     let n_steps = encoded.len().div_ceil(config.batch) * config.epochs;
-    let schedule = Schedule { peak: config.learning_rate, min_ratio: 0.1, warmup_steps: (n_steps as u64).div_ceil(20), total_steps: n_steps as u64 };
+    let schedule = Schedule {
+        peak: config.learning_rate,
+        min_ratio: 0.1,
+        warmup_steps: (n_steps as u64).div_ceil(20),
+        total_steps: n_steps as u64,
+    };
     let adamw = AdamW { betas: (0.9, 0.95), eps: 1e-8, weight_decay: 0.0 };
     let mut moments = Moments::zeros(policy.adapter.vars());
     let mut report = WarmupReport::default();

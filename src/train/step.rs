@@ -22,10 +22,8 @@ use crate::{
     model::Policy,
     scribe,
     task::{
-        Completion, Generate, GenerateRequest, Phase, Rollout, Sample, Sampling, StepReport, StopReason,
-        prompt,
-        report::PhaseTiming,
-        reward, verdict,
+        Completion, Generate, GenerateRequest, Phase, Rollout, Sample, Sampling, StepReport, StopReason, prompt,
+        report::PhaseTiming, reward, verdict,
     },
 };
 
@@ -37,10 +35,20 @@ pub struct Aborted;
 /// What a step tells while it runs.
 pub enum Event<'a> {
     /// A phase begins; `total` counts its own unit, 0 where unknown.
-    Phase { phase: Phase, total: usize },
-    Progress { done: usize, tokens: u64 },
+    Phase {
+        phase: Phase,
+        total: usize,
+    },
+    Progress {
+        done: usize,
+        tokens: u64,
+    },
     Sample(&'a Sample),
-    Token { sample: &'a Sample, sibling: usize, delta: &'a str },
+    Token {
+        sample: &'a Sample,
+        sibling: usize,
+        delta: &'a str,
+    },
     Rollout(&'a Rollout),
 }
 
@@ -118,7 +126,12 @@ impl Trainer {
         Ok(StepOutcome { report, samples, rollouts })
     }
 
-    fn write_samples(&self, step: u32, report: &mut StepReport, watch: &mut dyn FnMut(Event) -> Flow) -> Result<(Vec<Arc<Sample>>, u64)> {
+    fn write_samples(
+        &self,
+        step: u32,
+        report: &mut StepReport,
+        watch: &mut dyn FnMut(Event) -> Flow,
+    ) -> Result<(Vec<Arc<Sample>>, u64)> {
         let n = self.config.doctor.samples;
         ask(watch, Event::Phase { phase: Phase::Scribe, total: n })?;
         let sources = data::draw(&self.pools, self.config.seed, step, n);
@@ -133,7 +146,8 @@ impl Trainer {
         };
         let style = self.config.prompt_style();
         let draw = scribe::draw(&sources, step, self.config.seed, &self.config.scribe, style, &mut writer, &mut on_sample);
-        let draw = draw.map_err(|e| if matches!(e.downcast_ref(), Some(scribe::ScribeError::Aborted)) { Aborted.into() } else { e })?;
+        let draw =
+            draw.map_err(|e| if matches!(e.downcast_ref(), Some(scribe::ScribeError::Aborted)) { Aborted.into() } else { e })?;
         report.rejections = draw.rejections;
         Ok((draw.samples.into_iter().map(Arc::new).collect(), draw.tokens))
     }
@@ -246,7 +260,8 @@ fn fill(report: &mut StepReport, rollouts: &[Rollout], samples: &[Arc<Sample>], 
     report.count(rollouts);
     let (all, n) = (report.total(), rollouts.len().max(1) as f64);
     let share = |part: u32, whole: u32| if whole == 0 { 0.0 } else { f64::from(part) / f64::from(whole) };
-    let (n_error, n_clean) = rollouts.iter().fold((0, 0), |(e, c), r| if r.sample.label.is_error() { (e + 1, c) } else { (e, c + 1) });
+    let (n_error, n_clean) =
+        rollouts.iter().fold((0, 0), |(e, c), r| if r.sample.label.is_error() { (e + 1, c) } else { (e, c + 1) });
     let length: usize = rollouts.iter().map(|r| r.completion.tokens.len()).sum();
     let truncated = rollouts.iter().filter(|r| r.completion.stop == StopReason::Length).count();
     let accepted = samples.iter().filter(|s| !s.provenance.fallback).count();

@@ -87,7 +87,8 @@ pub fn update(
             let mut done = 0;
             for micro in micro_batches(groups, &batch) {
                 let n: usize = micro.iter().map(|g| groups[*g].completions.len()).sum();
-                let view = Micro { groups, ids: &micro, per_token: &per_token, first_of: &first_of, weights: &weights[done..done + n] };
+                let view =
+                    Micro { groups, ids: &micro, per_token: &per_token, first_of: &first_of, weights: &weights[done..done + n] };
                 view.backward(policy, algo, temperature, &mut grads, &mut sums)?;
                 done += n;
                 rows_done += micro.iter().map(|g| rows(&groups[*g])).sum::<usize>();
@@ -138,7 +139,12 @@ fn episodes<'a>(groups: &'a [PromptGroup], reference: &'a [Vec<f32>]) -> Vec<Epi
     let members = groups.iter().enumerate().flat_map(|(group, g)| g.completions.iter().map(move |c| (group, c)));
     members
         .zip(reference)
-        .map(|((group, c), reference)| Episode { reward: c.reward, group, old_logprobs: &c.rollout_logprobs, reference_logprobs: reference })
+        .map(|((group, c), reference)| Episode {
+            reward: c.reward,
+            group,
+            old_logprobs: &c.rollout_logprobs,
+            reference_logprobs: reference,
+        })
         .collect()
 }
 
@@ -219,7 +225,10 @@ impl Micro<'_> {
     fn slopes(&self, algo: &Algo, policy_logprobs: &[f32], spans: &[(usize, usize)], sums: &mut Sums) -> Vec<f32> {
         let clip = algo.clip();
         let mut slopes = Vec::with_capacity(policy_logprobs.len());
-        let members = self.ids.iter().flat_map(|g| self.groups[*g].completions.iter().enumerate().map(move |(i, c)| (self.first_of[*g] + i, c)));
+        let members = self
+            .ids
+            .iter()
+            .flat_map(|g| self.groups[*g].completions.iter().enumerate().map(move |(i, c)| (self.first_of[*g] + i, c)));
         for (((index, completion), (first, _)), weight) in members.zip(spans).zip(self.weights) {
             for (t, old) in completion.rollout_logprobs.iter().enumerate() {
                 let now = policy_logprobs[first + t];

@@ -90,13 +90,25 @@ impl Attention {
         let (width, hd) = (self.heads.q_width(), self.heads.head_dim);
         let (m, n) = (segment.len, segment.first_position + segment.len);
         let mut p = vec![0f32; m * n];
-        gemm((m, n, hd), Mat::rows(&q[segment.start * width + head * hd..], width), Mat::t(keys, hd), &mut p, n, false, 1.0, Threads::One);
+        gemm(
+            (m, n, hd),
+            Mat::rows(&q[segment.start * width + head * hd..], width),
+            Mat::t(keys, hd),
+            &mut p,
+            n,
+            false,
+            1.0,
+            Threads::One,
+        );
         for (i, row) in p.chunks_mut(n).enumerate() {
             let position = segment.first_position + i;
             let first = self.heads.first_visible(position);
             row[..first].fill(0.0);
             row[position + 1..].fill(0.0);
-            simd::vectorised(|| simd::softmax(&mut row[first..=position], self.heads.scale));
+            simd::vectorised(
+                #[inline(always)]
+                || simd::softmax(&mut row[first..=position], self.heads.scale),
+            );
         }
         p
     }
@@ -113,7 +125,16 @@ impl Attention {
             for g in 0..per_kv {
                 let p = self.probabilities(q, kv_head * per_kv + g, &keys, segment);
                 let at = (segment.start - start) * width + g * hd;
-                gemm((segment.len, hd, n), Mat::rows(&p, n), Mat::rows(&values, hd), &mut out[at..], width, false, 1.0, Threads::One);
+                gemm(
+                    (segment.len, hd, n),
+                    Mat::rows(&p, n),
+                    Mat::rows(&values, hd),
+                    &mut out[at..],
+                    width,
+                    false,
+                    1.0,
+                    Threads::One,
+                );
             }
         }
         out
@@ -137,7 +158,10 @@ impl Attention {
                 gemm((n, hd, m), Mat::t(&p, n), Mat::rows(&grad[at..], q_width), &mut d_values, hd, true, 1.0, Threads::One);
                 gemm((m, n, hd), Mat::rows(&grad[at..], q_width), Mat::t(&values, hd), &mut ds, n, false, 1.0, Threads::One);
                 for (p, ds) in p.chunks(n).zip(ds.chunks_mut(n)) {
-                    simd::vectorised(|| softmax_backward(p, ds, self.heads.scale));
+                    simd::vectorised(
+                        #[inline(always)]
+                        || softmax_backward(p, ds, self.heads.scale),
+                    );
                 }
                 let out = (segment.start - start) * width + g * hd;
                 gemm((m, hd, n), Mat::rows(&ds, n), Mat::rows(&keys, hd), &mut dq[out..], width, false, 1.0, Threads::One);
@@ -155,11 +179,17 @@ impl Attention {
         let prompt = segment.first_position * hd;
         if let Some(parent) = segment.parent {
             let at = (self.plan.segments[parent].start - group_start) * hd;
-            simd::vectorised(|| simd::add_scaled(&mut out[at..at + prompt], 1.0, &grad[..prompt]));
+            simd::vectorised(
+                #[inline(always)]
+                || simd::add_scaled(&mut out[at..at + prompt], 1.0, &grad[..prompt]),
+            );
         }
         let at = (segment.start - group_start) * hd;
         let own = &grad[prompt..];
-        simd::vectorised(|| simd::add_scaled(&mut out[at..at + own.len()], 1.0, own));
+        simd::vectorised(
+            #[inline(always)]
+            || simd::add_scaled(&mut out[at..at + own.len()], 1.0, own),
+        );
     }
 
     /// Writes a task's rows (rows, task width) into columns of the whole (N, width).
@@ -178,7 +208,15 @@ impl CustomOp3 for Attention {
         "attention"
     }
 
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout, s3: &CpuStorage, l3: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (q, k, v) = (slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?);
         let tasks = self.tasks();
         let outs: Vec<Vec<f32>> = tasks.par_iter().map(|task| self.forward_task(*task, q, k, v)).collect();
@@ -189,12 +227,21 @@ impl CustomOp3 for Attention {
         Ok((CpuStorage::F32(y), l1.shape().clone()))
     }
 
-    fn bwd(&self, q: &Tensor, k: &Tensor, v: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        _y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let tasks = self.tasks();
         let grads: Vec<[Vec<f32>; 3]> = with_slice(q, |q| {
             with_slice(k, |k| {
                 with_slice(v, |v| {
-                    with_slice(&grad.contiguous()?, |g| Ok(tasks.par_iter().map(|t| self.backward_task(*t, q, k, v, g)).collect()))
+                    with_slice(&grad.contiguous()?, |g| {
+                        Ok(tasks.par_iter().map(|t| self.backward_task(*t, q, k, v, g)).collect())
+                    })
                 })
             })
         })?;

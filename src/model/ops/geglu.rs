@@ -23,11 +23,14 @@ impl CustomOp2 for Geglu {
         let (gate, up) = (slice(s1, l1)?, slice(s2, l2)?);
         let mut y = vec![0f32; gate.len()];
         y.par_chunks_mut(CHUNK).zip(gate.par_chunks(CHUNK).zip(up.par_chunks(CHUNK))).for_each(|(y, (gate, up))| {
-            simd::vectorised(|| {
-                for i in 0..y.len() {
-                    y[i] = gelu_with_slope(gate[i]).0 * up[i];
-                }
-            });
+            simd::vectorised(
+                #[inline(always)]
+                || {
+                    for i in 0..y.len() {
+                        y[i] = gelu_with_slope(gate[i]).0 * up[i];
+                    }
+                },
+            );
         });
         Ok((CpuStorage::F32(y), l1.shape().clone()))
     }
@@ -46,7 +49,15 @@ impl CustomOp3 for GegluGrad {
         "geglu-grad"
     }
 
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout, s3: &CpuStorage, l3: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (gate, up, grad) = (slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?);
         let n = gate.len();
         let mut both = vec![0f32; 2 * n];
@@ -56,15 +67,18 @@ impl CustomOp3 for GegluGrad {
             .zip(d_up.par_chunks_mut(CHUNK))
             .zip(gate.par_chunks(CHUNK).zip(up.par_chunks(CHUNK)).zip(grad.par_chunks(CHUNK)))
             .for_each(|((d_gate, d_up), ((gate, up), grad))| {
-                simd::vectorised(|| {
-                    let n = d_gate.len();
-                    let (gate, up, grad, d_up) = (&gate[..n], &up[..n], &grad[..n], &mut d_up[..n]);
-                    for i in 0..n {
-                        let (value, slope) = gelu_with_slope(gate[i]);
-                        d_gate[i] = grad[i] * up[i] * slope;
-                        d_up[i] = grad[i] * value;
-                    }
-                });
+                simd::vectorised(
+                    #[inline(always)]
+                    || {
+                        let n = d_gate.len();
+                        let (gate, up, grad, d_up) = (&gate[..n], &up[..n], &grad[..n], &mut d_up[..n]);
+                        for i in 0..n {
+                            let (value, slope) = gelu_with_slope(gate[i]);
+                            d_gate[i] = grad[i] * up[i] * slope;
+                            d_up[i] = grad[i] * value;
+                        }
+                    },
+                );
             });
         Ok((CpuStorage::F32(both), Shape::from((2, n))))
     }

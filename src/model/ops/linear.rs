@@ -102,7 +102,15 @@ impl CustomOp3 for Lora {
         "lora-linear"
     }
 
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout, s3: &CpuStorage, l3: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let ((n, k), (m, _), (r, _)) = (l1.shape().dims2()?, self.w.dims2()?, l2.shape().dims2()?);
         let (x, a, b) = (slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?);
         let mut y = with_slice(&self.w, |w| Ok(product((n, m, k), Mat::rows(x, k), Mat::t(w, k))))?;
@@ -112,13 +120,17 @@ impl CustomOp3 for Lora {
     }
 
     /// z = x Aᵀ; dB = s gᵀ z; dz = s g B; dA = dzᵀ x; dx = g W + dz A.
-    fn bwd(&self, x: &Tensor, a: &Tensor, b: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        x: &Tensor,
+        a: &Tensor,
+        b: &Tensor,
+        _y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let ((n, k), (m, _), (r, _)) = (x.dims2()?, self.w.dims2()?, a.dims2()?);
         let (grad, device) = (grad.contiguous()?, x.device());
-        let borrowed = |f: &dyn Fn(&[f32], &[f32], &[f32], &[f32], &[f32]) -> (Vec<f32>, Vec<f32>, Vec<f32>)| {
-            with_slice(x, |x| with_slice(a, |a| with_slice(b, |b| with_slice(&self.w, |w| with_slice(&grad, |g| Ok(f(x, a, b, w, g)))))))
-        };
-        let (dx, da, db) = borrowed(&|x, a, b, w, g| {
+        let gradients = |x: &[f32], a: &[f32], b: &[f32], w: &[f32], g: &[f32]| {
             let z = product((n, r, k), Mat::rows(x, k), Mat::t(a, k));
             let mut db = vec![0f32; m * r];
             gemm((m, r, n), Mat::t(g, m), Mat::rows(&z, r), &mut db, r, false, self.scale, Threads::All);
@@ -127,7 +139,10 @@ impl CustomOp3 for Lora {
             let da = product((r, k, n), Mat::t(&dz, r), Mat::rows(x, k));
             let mut dx = product((n, k, m), Mat::rows(g, m), Mat::rows(w, k));
             gemm((n, k, r), Mat::rows(&dz, r), Mat::rows(a, k), &mut dx, k, true, 1.0, Threads::All);
-            (dx, da, db)
+            Ok((dx, da, db))
+        };
+        let (dx, da, db) = with_slice(x, |x| {
+            with_slice(a, |a| with_slice(b, |b| with_slice(&self.w, |w| with_slice(&grad, |g| gradients(x, a, b, w, g)))))
         })?;
         Ok((
             Some(Tensor::from_vec(dx, (n, k), device)?),

@@ -57,13 +57,25 @@ impl Head {
         let mut logits = vec![0f32; n * CHUNK.min(v)];
         for first in (0..v).step_by(CHUNK) {
             let c = CHUNK.min(v - first);
-            gemm((n, c, k), Mat::rows(h, k), Mat::t(&w[first * k..], k), &mut logits, c, false, self.inverse_temperature, Threads::All);
+            gemm(
+                (n, c, k),
+                Mat::rows(h, k),
+                Mat::t(&w[first * k..], k),
+                &mut logits,
+                c,
+                false,
+                self.inverse_temperature,
+                Threads::All,
+            );
             logits[..n * c].par_chunks(c).zip(rows.par_iter_mut()).zip(self.targets.par_iter()).for_each(|((x, row), target)| {
                 let target = *target as usize;
                 if (first..first + c).contains(&target) {
                     row.target = x[target - first];
                 }
-                simd::vectorised(|| add_chunk(x, row));
+                simd::vectorised(
+                    #[inline(always)]
+                    || add_chunk(x, row),
+                );
             });
         }
         let mut out = vec![0f32; 3 * n];
@@ -88,17 +100,29 @@ impl Head {
             let w_chunk = &w[first * k..(first + c) * k];
             gemm((n, c, k), Mat::rows(h, k), Mat::t(w_chunk, k), &mut logits, c, false, self.inverse_temperature, Threads::All);
             logits[..n * c].par_chunks_mut(c).enumerate().for_each(|(i, x)| {
-                simd::vectorised(|| {
-                    for x in x.iter_mut() {
-                        *x = -grad[i] * simd::exp(*x - log_sum_exp[i]);
-                    }
-                });
+                simd::vectorised(
+                    #[inline(always)]
+                    || {
+                        for x in x.iter_mut() {
+                            *x = -grad[i] * simd::exp(*x - log_sum_exp[i]);
+                        }
+                    },
+                );
                 let target = self.targets[i] as usize;
                 if (first..first + c).contains(&target) {
                     x[target - first] += grad[i];
                 }
             });
-            gemm((n, k, c), Mat::rows(&logits, c), Mat::rows(w_chunk, k), &mut dh, k, first > 0, self.inverse_temperature, Threads::All);
+            gemm(
+                (n, k, c),
+                Mat::rows(&logits, c),
+                Mat::rows(w_chunk, k),
+                &mut dh,
+                k,
+                first > 0,
+                self.inverse_temperature,
+                Threads::All,
+            );
             if wants_weight {
                 let out = &mut dw[first * k..(first + c) * k];
                 gemm((c, k, n), Mat::t(&logits, c), Mat::rows(h, k), out, k, false, self.inverse_temperature, Threads::All);
@@ -176,7 +200,9 @@ impl CustomOp1 for Frozen {
         let (_, k) = h.dims2()?;
         let (dh, _) = with_slice(h, |h| {
             with_slice(&self.w, |w| {
-                with_slice(stats, |stats| with_slice(&grad.contiguous()?, |grad| Ok(self.head.backward(h, w, k, stats, grad, false))))
+                with_slice(stats, |stats| {
+                    with_slice(&grad.contiguous()?, |grad| Ok(self.head.backward(h, w, k, stats, grad, false)))
+                })
             })
         })?;
         Ok(Some(Tensor::from_vec(dh, h.shape(), h.device())?))

@@ -23,7 +23,12 @@ impl CustomOp2 for RmsNorm {
         let (x, w) = (slice(s1, l1)?, slice(s2, l2)?);
         let mut y = vec![0f32; x.len()];
         let d = w.len();
-        y.par_chunks_mut(d).zip(x.par_chunks(d)).with_min_len(16).for_each(|(y, x)| simd::vectorised(|| forward_row(x, w, self.eps, y)));
+        y.par_chunks_mut(d).zip(x.par_chunks(d)).with_min_len(16).for_each(|(y, x)| {
+            simd::vectorised(
+                #[inline(always)]
+                || forward_row(x, w, self.eps, y),
+            )
+        });
         Ok((CpuStorage::F32(y), l1.shape().clone()))
     }
 
@@ -44,14 +49,24 @@ impl CustomOp3 for RmsNormDx {
         "rms-norm-dx"
     }
 
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout, s3: &CpuStorage, l3: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (x, w, g) = (slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?);
         let mut dx = vec![0f32; x.len()];
         let d = w.len();
-        dx.par_chunks_mut(d)
-            .zip(x.par_chunks(d).zip(g.par_chunks(d)))
-            .with_min_len(16)
-            .for_each(|(dx, (x, g))| simd::vectorised(|| backward_row(x, g, w, self.eps, dx)));
+        dx.par_chunks_mut(d).zip(x.par_chunks(d).zip(g.par_chunks(d))).with_min_len(16).for_each(|(dx, (x, g))| {
+            simd::vectorised(
+                #[inline(always)]
+                || backward_row(x, g, w, self.eps, dx),
+            )
+        });
         Ok((CpuStorage::F32(dx), l1.shape().clone()))
     }
 }
@@ -65,17 +80,28 @@ impl CustomOp3 for RmsNormDw {
         "rms-norm-dw"
     }
 
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout, s3: &CpuStorage, l3: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (x, w, g) = (slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?);
         let d = w.len();
         let mut dw = vec![0f32; d];
         for (x, g) in x.chunks(d).zip(g.chunks(d)) {
-            simd::vectorised(|| {
-                let r = inverse_rms(x, self.eps);
-                for i in 0..d {
-                    dw[i] += g[i] * x[i] * r;
-                }
-            });
+            simd::vectorised(
+                #[inline(always)]
+                || {
+                    let r = inverse_rms(x, self.eps);
+                    for i in 0..d {
+                        dw[i] += g[i] * x[i] * r;
+                    }
+                },
+            );
         }
         Ok((CpuStorage::F32(dw), l2.shape().clone()))
     }

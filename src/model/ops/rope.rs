@@ -64,17 +64,19 @@ impl CustomOp1 for Rope {
         let (_, width) = layout.shape().dims2()?;
         let half = self.table.half;
         let mut y = vec![0f32; x.len()];
-        y.par_chunks_mut(width).zip(x.par_chunks(width)).zip(self.positions.par_iter()).with_min_len(16).for_each(|((y, x), position)| {
-            let (cos, sin) = self.table.row(*position);
-            for (y, x) in y.chunks_mut(2 * half).zip(x.chunks(2 * half)) {
-                let ((y1, y2), (x1, x2)) = (y.split_at_mut(half), x.split_at(half));
-                for i in 0..half {
-                    let s = sin[i] * self.sign;
-                    y1[i] = x1[i] * cos[i] - x2[i] * s;
-                    y2[i] = x2[i] * cos[i] + x1[i] * s;
+        y.par_chunks_mut(width).zip(x.par_chunks(width)).zip(self.positions.par_iter()).with_min_len(16).for_each(
+            |((y, x), position)| {
+                let (cos, sin) = self.table.row(*position);
+                for (y, x) in y.chunks_mut(2 * half).zip(x.chunks(2 * half)) {
+                    let ((y1, y2), (x1, x2)) = (y.split_at_mut(half), x.split_at(half));
+                    for i in 0..half {
+                        let s = sin[i] * self.sign;
+                        y1[i] = x1[i] * cos[i] - x2[i] * s;
+                        y2[i] = x2[i] * cos[i] + x1[i] * s;
+                    }
                 }
-            }
-        });
+            },
+        );
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 

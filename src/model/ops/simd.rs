@@ -7,7 +7,9 @@ use pulp::Arch;
 
 static ARCH: LazyLock<Arch> = LazyLock::new(Arch::new);
 
-/// Runs `f` compiled for the best instruction set of this machine; `f` and what it calls must be inlined.
+/// Runs `f` compiled for the best instruction set of this machine. `f` must be a closure marked `#[inline(always)]` and so must
+/// what it calls: a closure that is not inlined keeps the baseline instruction set, where every fused multiply-add is a library
+/// call (measured: five times slower GeGLU, three times slower attention).
 #[inline(always)]
 pub fn vectorised<R>(f: impl FnOnce() -> R) -> R {
     ARCH.dispatch(f)
@@ -25,7 +27,7 @@ pub fn exp(x: f32) -> f32 {
     p = p.mul_add(r, 8.333_452e-3);
     p = p.mul_add(r, 4.166_579_6e-2);
     p = p.mul_add(r, 1.666_666_5e-1);
-    p = p.mul_add(r, 5.000_000_1e-1);
+    p = p.mul_add(r, 0.5);
     let y = (p * r).mul_add(r, r) + 1.0;
     f32::from_bits((y.to_bits() as i32 + ((n as i32) << 23)) as u32)
 }
