@@ -96,8 +96,7 @@ impl Live {
     }
 
     fn append(&mut self, sample_id: &str, sibling: u32, delta: &Text) {
-        let stream = self.stream_mut(sample_id, sibling);
-        stream.text = Text::new(&format!("{}{delta}", stream.text));
+        self.stream_mut(sample_id, sibling).text.push(delta.as_str());
     }
 
     fn finish(&mut self, rollout: Rollout) {

@@ -1,17 +1,20 @@
 //! The command line: one short file per subcommand. Printing happens here and nowhere else.
 
 mod attach;
+mod audit;
 mod control;
 mod data;
+mod eval;
 mod headless;
 mod parity;
 mod pretrain;
+mod reward;
 mod run;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 #[derive(Parser)]
 #[command(
@@ -45,12 +48,20 @@ enum Command {
     Step(control::StepArgs),
     /// Save a run and end its trainer; the same run command continues it
     Stop(control::StopArgs),
+    /// Score a model on a data file, or a submission file as the official script does
+    Eval(eval::Args),
+    /// Show what trivial and adversarial policies earn from a reward scheme
+    Audit(audit::Args),
+    /// Score completions: JSON lines in, JSON lines out
+    Reward(reward::Args),
     /// Look at data files
     Data(data::Args),
     /// Make the nano model from nothing (resumes where it stopped)
     Pretrain(pretrain::Args),
     /// Compare this build with a reference dump, number by number
     Parity(parity::Args),
+    /// Print a completion script for a shell
+    Completions { shell: clap_complete::Shell },
 }
 
 pub fn main() -> Result<ExitCode> {
@@ -65,8 +76,15 @@ pub fn main() -> Result<ExitCode> {
         Command::Resume(args) => done(control::resume(&args)),
         Command::Step(args) => done(control::step(&args)),
         Command::Stop(args) => done(control::stop(&args)),
+        Command::Eval(args) => done(eval::run(&args)),
+        Command::Audit(args) => audit::run(&args),
+        Command::Reward(args) => done(reward::run(&args)),
         Command::Data(args) => done(data::run(&args)),
         Command::Pretrain(args) => done(pretrain::run(&args)),
         Command::Parity(args) => parity::run(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "medserl", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }

@@ -19,7 +19,7 @@ use std::{
 use anyhow::{Context, Result};
 
 pub use dir::RunDir;
-pub use evaluate::evaluate;
+pub use evaluate::{Reading, evaluate};
 pub use outlet::Output;
 pub use sources::{Notes, absolute as load_absolute, load as load_notes};
 

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use super::{
     Ending, Options,
     dir::RunDir,
-    evaluate::evaluate,
+    evaluate::{Reading, evaluate},
     machine::Watch,
     outlet::{Outlet, Output},
     signals::Signals,
@@ -29,7 +29,7 @@ use crate::{
     task::{LabelledNote, Phase, StepReport, Text, prompt, report::PhaseTiming},
     train::{
         checkpoint, sft,
-        step::{Aborted, StepOutcome, Trainer},
+        step::{Aborted, Flow, StepOutcome, Trainer},
     },
 };
 
@@ -194,7 +194,7 @@ impl Run {
         let mut progress = |done: usize, total: usize| {
             steer.progress(done, 0);
             outlet.output(Output::Warmup { done, total, loss: f64::NAN });
-            steer.flow() == crate::train::step::Flow::Continue
+            steer.flow() == Flow::Continue
         };
         match sft::warm_up(&self.trainer.policy, &examples, &config, &mut progress) {
             Ok(report) => {
@@ -253,12 +253,15 @@ impl Run {
         self.steer.phase(Phase::Eval, self.held_out.len());
         let (style, max_tokens) = (self.trainer.config.prompt_style(), self.trainer.config.doctor.max_tokens);
         let steer = &mut self.steer;
-        let mut progress = |done: usize| {
-            steer.progress(done, 0);
-            steer.flow() == crate::train::step::Flow::Continue
+        let mut watch = |reading: Reading| match reading {
+            Reading::Token { note, delta } => steer.held_out_text(&note.note.id, delta) == Flow::Continue,
+            Reading::Done(done) => {
+                steer.progress(done, 0);
+                steer.flow() == Flow::Continue
+            }
         };
         let mut reader = self.trainer.policy.current();
-        let Some(graded) = evaluate(&self.held_out, style, max_tokens, &mut reader, &mut progress)? else { return Ok(false) };
+        let Some(graded) = evaluate(&self.held_out, style, max_tokens, &mut reader, &mut watch)? else { return Ok(false) };
         let scores = Scores::with_intervals(&graded, self.trainer.config.seed);
         self.store.add_eval(self.step, name, &serde_json::to_value(&scores)?)?;
         self.outlet.say(

@@ -65,6 +65,7 @@ impl Steer {
                 self.progress(done, tokens);
                 self.flow()
             }
+            Event::Look => self.flow(),
             Event::Sample(sample) => self.send(Notice::Sample { sample: Box::new(sample.clone()) }),
             Event::Token { sample, sibling, delta } => {
                 let (sample_id, sibling) = (sample.id.clone(), sibling as u32);
@@ -72,6 +73,11 @@ impl Steer {
             }
             Event::Rollout(rollout) => self.send(Notice::Rollout { rollout: Box::new(rollout.clone()) }),
         }
+    }
+
+    /// Text about a held-out note, for whoever watches.
+    pub fn held_out_text(&mut self, note_id: &str, delta: &str) -> Flow {
+        self.send(Notice::Token { sample_id: note_id.to_owned(), sibling: 0, delta: Text::new(delta) })
     }
 
     fn send(&mut self, notice: Notice) -> Flow {

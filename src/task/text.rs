@@ -16,6 +16,11 @@ impl Text {
         Text(raw.replace("\r\n", "\n").chars().map(safe_char).collect())
     }
 
+    /// Appends more raw text, sanitised. A line break split over two pieces keeps its carriage return as a replacement mark.
+    pub fn push(&mut self, raw: &str) {
+        self.0.push_str(Text::new(raw).as_str());
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

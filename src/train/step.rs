@@ -7,19 +7,19 @@
 //! 4. The learning rate never climbs again past its horizon.
 //! 5. The reference is the policy with its adapter off; there is no second copy.
 
-use std::{sync::Arc, time::Instant};
+use std::{cell::RefCell, sync::Arc, time::Instant};
 
 use anyhow::Result;
 
 use super::{
     algo::Algo,
     optimizer::{Moments, Schedule},
-    update::{PromptGroup, Trajectory, UpdateReport, update},
+    update::{PromptGroup, Trajectory, UpdateReport, total_rows, update},
 };
 use crate::{
     config::{RunConfig, ScribePolicy},
     data::{self, Pools},
-    model::Policy,
+    model::{Policy, policy::Writer},
     scribe,
     task::{
         Completion, Generate, GenerateRequest, Phase, Rollout, Sample, Sampling, StepReport, StopReason, prompt,
@@ -43,6 +43,8 @@ pub enum Event<'a> {
         done: usize,
         tokens: u64,
     },
+    /// Nothing to tell: a chance to abort.
+    Look,
     Sample(&'a Sample),
     Token {
         sample: &'a Sample,
@@ -74,6 +76,9 @@ pub struct Trainer {
     pub pools: Pools,
     pub moments: Moments,
 }
+
+/// Tokens the Scribe writes between two looks at the controls.
+const LOOK_EVERY: u32 = 32;
 
 /// Draw streams of the Doctor lie apart from the Scribe's.
 const DOCTOR_STREAM: u64 = 1 << 62;
@@ -135,16 +140,20 @@ impl Trainer {
         let n = self.config.doctor.samples;
         ask(watch, Event::Phase { phase: Phase::Scribe, total: n })?;
         let sources = data::draw(&self.pools, self.config.seed, step, n);
-        let mut writer = match self.config.scribe.policy {
+        let writer = match self.config.scribe.policy {
             ScribePolicy::Base => self.policy.base(),
             ScribePolicy::Current => self.policy.current(),
         };
+        // Both the writer's tokens and the finished samples report to the one watcher.
+        let watch = RefCell::new(watch);
         let mut done = 0;
         let mut on_sample = |sample: &Sample| {
             done += 1;
+            let mut watch = watch.borrow_mut();
             watch(Event::Sample(sample)) == Flow::Continue && watch(Event::Progress { done, tokens: 0 }) == Flow::Continue
         };
         let style = self.config.prompt_style();
+        let mut writer = Watched { writer, watch: &watch };
         let draw = scribe::draw(&sources, step, self.config.seed, &self.config.scribe, style, &mut writer, &mut on_sample);
         let draw =
             draw.map_err(|e| if matches!(e.downcast_ref(), Some(scribe::ScribeError::Aborted)) { Aborted.into() } else { e })?;
@@ -192,7 +201,7 @@ impl Trainer {
 
     fn learn(&mut self, rollouts: &[Rollout], watch: &mut dyn FnMut(Event) -> Flow) -> Result<(UpdateReport, u64)> {
         let groups = self.prompt_groups(rollouts)?;
-        ask(watch, Event::Phase { phase: Phase::Update, total: 0 })?;
+        ask(watch, Event::Phase { phase: Phase::Update, total: total_rows(&groups, &self.algo) })?;
         let mut tokens = 0;
         let mut progress = |done: usize, _total: usize| {
             tokens = done as u64;
@@ -231,6 +240,28 @@ impl Trainer {
             warmup_steps: (self.algo.warmup_ratio * total as f64).ceil() as u64,
             total_steps: total,
         }
+    }
+}
+
+/// A writer that can be stopped between tokens.
+struct Watched<'a, 'b> {
+    writer: Writer<'a>,
+    watch: &'a RefCell<&'b mut dyn FnMut(Event) -> Flow>,
+}
+
+impl Generate for Watched<'_, '_> {
+    fn generate(
+        &mut self,
+        requests: &[GenerateRequest],
+        sampling: Sampling,
+        on_token: &mut dyn FnMut(usize, usize, &str) -> bool,
+    ) -> Result<Vec<Vec<Completion>>> {
+        let mut until_look = 0u32;
+        self.writer.generate(requests, sampling, &mut |request, sibling, delta| {
+            until_look = (until_look + 1) % LOOK_EVERY;
+            let go_on = until_look != 0 || (self.watch.borrow_mut())(Event::Look) == Flow::Continue;
+            go_on && on_token(request, sibling, delta)
+        })
     }
 }
 

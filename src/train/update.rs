@@ -76,7 +76,7 @@ pub fn update(
     let per_token = advantages(&episodes(groups, &reference), &algo.shaping());
     let mut report = UpdateReport { kl: mean_kl(groups, &reference), ..UpdateReport::default() };
     let first_of: Vec<usize> = starts(groups);
-    let rows_in_all: usize = groups.iter().map(rows).sum::<usize>() * algo.epochs;
+    let rows_in_all = total_rows(groups, algo);
     let (mut rows_done, mut n_steps) = (0, 0u32);
     for epoch in 0..algo.epochs {
         for batch in batches(groups, algo.batch, policy.seed, moments.steps, epoch as u64) {
@@ -115,6 +115,11 @@ pub fn update(
     (report.loss, report.clip_fraction, report.grad_norm) = (report.loss / n, report.clip_fraction / n, report.grad_norm / n);
     report.advantages = mean_advantages(groups, &per_token);
     Ok(report)
+}
+
+/// Token rows that all forwards and backwards of an update compute.
+pub fn total_rows(groups: &[PromptGroup], algo: &Algo) -> usize {
+    groups.iter().map(rows).sum::<usize>() * algo.epochs
 }
 
 /// Rows a group needs: its prompt once, and every completion but its last token.

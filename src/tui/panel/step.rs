@@ -96,7 +96,8 @@ fn unit(phase: Phase) -> &'static str {
     match phase {
         Phase::Scribe | Phase::Gate => "samples",
         Phase::Doctor | Phase::Reward => "completions",
-        Phase::Update | Phase::Warmup => "batches",
+        Phase::Update => "rows",
+        Phase::Warmup => "batches",
         Phase::Commit => "rows",
         Phase::Eval => "notes",
     }
