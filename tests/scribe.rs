@@ -8,9 +8,7 @@ use medserl::scribe::words::words;
 use medserl::scribe::{Lexicon, edits};
 use medserl::task::{Note, Sentence};
 
-#[path = "scribe/drawing.rs"]
 mod drawing;
-#[path = "scribe/gates.rs"]
 mod gates;
 
 fn note(sentences: &[(u32, &str)]) -> Note {

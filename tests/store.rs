@@ -375,7 +375,7 @@ fn looking_at_a_lock_does_not_take_it() {
 /// Runs one of the ignored tests below as a process of its own and waits for its first line.
 fn spawn_child(test: &str, dir: &Path) -> (Child, impl Iterator<Item = String>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--ignored", "--nocapture"])
+        .args(["--exact", &format!("store::{test}"), "--ignored", "--nocapture"])
         .env("MEDSERL_TEST_DIR", dir)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

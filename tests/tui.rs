@@ -1,6 +1,5 @@
 //! The terminal client as its reader meets it: keys in, text on the screen out. No terminal is needed.
 
-#[path = "tui/fixture.rs"]
 mod fixture;
 
 use std::{

@@ -18,7 +18,7 @@ pub fn run(config: RunConfig, dir: PathBuf, as_json: bool) -> Result<ExitCode> {
     let (outputs, trainer) = runner::start(runner::Options { config, dir })?;
     let mut evals: Vec<(String, Scores)> = Vec::new();
     for output in outputs {
-        if let Output::Eval { name, scores, .. } = &output {
+        if let Output::Eval { name, scores, .. } | Output::Recalled { name, scores } = &output {
             evals.push((name.clone(), (**scores).clone()));
         }
         if as_json { print_json(&output) } else { print_line(&output, steps) }
@@ -41,7 +41,7 @@ fn print_line(output: &Output, steps: u32) {
         Output::Remark { level: Level::Info, message } => println!("{message}"),
         Output::Remark { message, .. } => eprintln!("{message}"),
         Output::Warmup { done, total, .. } if done == total || done.is_multiple_of(10) => println!("warm-up {done}/{total}"),
-        Output::Warmup { .. } | Output::Eval { .. } => {}
+        Output::Warmup { .. } | Output::Eval { .. } | Output::Recalled { .. } => {}
         Output::Step(report) => println!("{}", step_line(report, steps)),
     }
 }
@@ -70,6 +70,7 @@ fn print_json(output: &Output) {
         Output::Warmup { done, total, .. } => json!({ "event": "warmup", "done": done, "total": total }),
         Output::Eval { step, name, scores } => json!({ "event": "eval", "name": name, "step": step, "scores": scores }),
         Output::Step(report) => step_json(report),
+        Output::Recalled { .. } => return,
     };
     println!("{value}");
 }

@@ -1,6 +1,7 @@
 //! `medserl pretrain RECIPE.toml`: makes the nano model; running it again continues.
 
 use std::{
+    collections::BTreeMap,
     io::IsTerminal,
     path::{Path, PathBuf},
 };
@@ -12,6 +13,9 @@ use crate::{
     model::tokenizer::{Tokenizer, train_nano},
     train::pretrain::{CurvePoint, Pretraining, Recipe, TokenDocument},
 };
+
+/// Far beyond the documents that any recipe reaches.
+const FRESH_DOCUMENTS: std::ops::Range<u64> = (1 << 50)..(1 << 50) + 200;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -41,6 +45,19 @@ pub fn run(args: &Args) -> Result<()> {
     run.export(&dir)?;
     std::fs::copy(args.out.join("tokenizer.json"), dir.join("tokenizer.json"))?;
     println!("step {}: wrote {}", run.step, dir.display());
+    by_kind(&run, &tokenizer, recipe.seed)
+}
+
+/// Loss on fresh documents of each kind: what the model can and cannot do yet.
+fn by_kind(run: &Pretraining, tokenizer: &Tokenizer, seed: u64) -> Result<()> {
+    let mut kinds: BTreeMap<String, Vec<TokenDocument>> = BTreeMap::new();
+    for index in FRESH_DOCUMENTS {
+        let kind = format!("{:?}", clinic::document(seed, index).kind);
+        kinds.entry(kind).or_default().push(token_document(tokenizer, seed, index)?);
+    }
+    for (kind, documents) in &kinds {
+        println!("{kind:10} completion loss {:.4} nats a token on {} fresh documents", run.score(documents)?, documents.len());
+    }
     Ok(())
 }
 

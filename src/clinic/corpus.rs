@@ -3,7 +3,7 @@
 
 use super::{
     draw::Draw,
-    tables::Condition,
+    tables::{Answer, Condition, Fact},
     thinking,
     vignette::{Split, Vignette, embedded, vignette},
 };
@@ -12,13 +12,18 @@ use crate::task::{Chat, ErrorKind, PromptStyle, Sentence, prompt};
 /// Asks for a note; only the corpus uses it.
 pub const WRITE_NOTE: &str = "Write a clinical note.";
 
+const REPEAT: &str = "Repeat exactly.";
+const COMPARE: &str = "Compare each pair.";
+
 /// Shares of the document kinds in percent.
-const MIXTURE: [(DocumentKind, u32); 5] = [
-    (DocumentKind::Doctor, 50),
-    (DocumentKind::Augment, 17),
-    (DocumentKind::Inject, 13),
-    (DocumentKind::Note, 8),
-    (DocumentKind::Textbook, 12),
+const MIXTURE: [(DocumentKind, u32); 7] = [
+    (DocumentKind::Doctor, 38),
+    (DocumentKind::Augment, 12),
+    (DocumentKind::Inject, 8),
+    (DocumentKind::Note, 4),
+    (DocumentKind::Textbook, 6),
+    (DocumentKind::Repeat, 16),
+    (DocumentKind::Compare, 16),
 ];
 /// Percent of Doctor documents whose thinking says "agrees" or "differs".
 const SPOKEN: u32 = 85;
@@ -35,6 +40,10 @@ pub enum DocumentKind {
     Inject,
     Note,
     Textbook,
+    /// Terms in no order, to be written again: practice in copying, which rewording and quoting rest on.
+    Repeat,
+    /// Pairs of terms, each to be called equal or not: practice in comparing.
+    Compare,
 }
 
 /// One document: `text` completes `chat`, or is plain text where there is no chat.
@@ -56,6 +65,8 @@ pub fn document(seed: u64, index: u64) -> Document {
         DocumentKind::Inject => inject(vignette, seed, index, &mut draw),
         DocumentKind::Note => write_note(&vignette),
         DocumentKind::Textbook => textbook(&mut draw),
+        DocumentKind::Repeat => repeat(&mut draw),
+        DocumentKind::Compare => compare(&mut draw),
     }
 }
 
@@ -84,6 +95,43 @@ fn claim(vignette: &Vignette, wrong: bool, draw: &mut Draw) -> String {
         claim.push_str(&format!("; Correction: {right}"));
     }
     claim
+}
+
+/// A fact of some condition, and one of its answers: right as often as wrong.
+fn some_answer(draw: &mut Draw) -> (&'static Fact, &'static Answer) {
+    let condition = draw.pick(embedded().conditions());
+    let fact = draw.pick(condition.facts());
+    let answer = if draw.percent(50) { &fact.right } else { draw.pick(&fact.wrong) };
+    (fact, answer)
+}
+
+fn repeat(draw: &mut Draw) -> Document {
+    let n = draw.between(8, 20);
+    let items: Vec<String> = (0..n)
+        .map(|_| if draw.percent(25) { draw.between(1, 150).to_string() } else { some_answer(draw).1.text.clone() })
+        .collect();
+    let text = items.join("; ");
+    Document { kind: DocumentKind::Repeat, chat: Some(Chat::user(format!("{REPEAT}\n{text}"))), text }
+}
+
+fn compare(draw: &mut Draw) -> Document {
+    let pairs: Vec<(&str, &str)> = (0..draw.between(4, 8))
+        .map(|_| {
+            let (fact, said) = some_answer(draw);
+            (fact.right.text.as_str(), said.text.as_str())
+        })
+        .collect();
+    let asked: Vec<String> = pairs.iter().enumerate().map(|(i, (right, said))| format!("{i} {right}; {said}")).collect();
+    let answered: Vec<String> = pairs
+        .iter()
+        .enumerate()
+        .map(|(i, (right, said))| format!("{i} {right}; note says {said}: {}.", if right == said { "agrees" } else { "differs" }))
+        .collect();
+    Document {
+        kind: DocumentKind::Compare,
+        chat: Some(Chat::user(format!("{COMPARE}\n{}", asked.join("\n")))),
+        text: answered.join("\n"),
+    }
 }
 
 fn augment(vignette: &Vignette, draw: &mut Draw) -> Document {

@@ -37,6 +37,11 @@ pub enum Output {
         name: String,
         scores: Box<Scores>,
     },
+    /// Scores an earlier process of this run measured.
+    Recalled {
+        name: String,
+        scores: Box<Scores>,
+    },
 }
 
 /// The open ends.

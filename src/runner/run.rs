@@ -25,7 +25,7 @@ use crate::{
     data,
     eval::Scores,
     model::Policy,
-    store::{RunLock, RunMeta, Store},
+    store::{RUN_DB, RunLock, RunMeta, Store, StoreError},
     task::{LabelledNote, Phase, StepReport, Text, prompt, report::PhaseTiming},
     train::{
         checkpoint, sft,
@@ -130,6 +130,10 @@ impl Run {
         if let Some(saved) = self.saved {
             self.outlet.say(Level::Info, &format!("continuing after step {saved}"));
         }
+        for eval in self.store.evals()? {
+            let scores = Box::new(serde_json::from_value(eval.value).context("a stored evaluation cannot be read")?);
+            self.outlet.output(Output::Recalled { name: eval.name, scores });
+        }
         if discarded > 0 {
             self.outlet.say(Level::Warn, &format!("{discarded} committed steps after that checkpoint are made again"));
         }
@@ -142,6 +146,10 @@ impl Run {
         if self.saved.is_none() && !self.begin()? {
             return self.end();
         }
+        let warmed = self.trainer.config.sft.notes > 0 && self.step == 0;
+        if warmed && !self.has_eval("warm")? && !self.evaluate("warm")? {
+            return self.end();
+        }
         while self.step < self.trainer.config.steps {
             self.steer.step_boundary();
             if self.steer.wants_stop() {
@@ -151,13 +159,9 @@ impl Run {
             self.steer.set_step(next);
             let steer = &mut self.steer;
             match self.trainer.step(next, &mut |event| steer.watch(event)) {
-                Ok(outcome) => self.commit(outcome)?,
+                Ok(outcome) => self.conclude(outcome)?,
                 Err(error) if error.is::<Aborted>() => return self.end(),
                 Err(error) => return Err(error),
-            }
-            let every = self.trainer.config.eval.every;
-            if every > 0 && self.step.is_multiple_of(every) && self.step < self.trainer.config.steps {
-                self.evaluate("step")?;
             }
         }
         self.save()?;
@@ -172,12 +176,8 @@ impl Run {
         if !self.has_eval("before")? && !self.evaluate("before")? {
             return Ok(false);
         }
-        if self.trainer.config.sft.notes > 0 {
-            if !self.warm_up()? {
-                return Ok(false);
-            }
-            self.save()?;
-            return self.evaluate("warm");
+        if self.trainer.config.sft.notes > 0 && !self.warm_up()? {
+            return Ok(false);
         }
         self.save()?;
         Ok(true)
@@ -208,6 +208,22 @@ impl Run {
             Err(error) if error.is::<Aborted>() => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Evaluates where it is due, so that the scores stand in the step's own report, then commits.
+    fn conclude(&mut self, mut outcome: StepOutcome) -> Result<()> {
+        let (every, step) = (self.trainer.config.eval.every, outcome.report.step);
+        if every > 0 && step.is_multiple_of(every) && step < self.trainer.config.steps {
+            // A run told to stop here commits the step without its evaluation.
+            if let Some(scores) = self.evaluate_at(step, "step")? {
+                let metrics = &mut outcome.report.metrics;
+                metrics.insert("eval_accuracy".into(), scores.flag_accuracy);
+                metrics.insert("eval_false_positive_rate".into(), scores.false_positive_rate);
+                metrics.insert("eval_pair_accuracy".into(), scores.pair_accuracy);
+                metrics.insert("eval_malformed_rate".into(), scores.malformed_rate);
+            }
+        }
+        self.commit(outcome)
     }
 
     /// One transaction, then the clients hear of it; a checkpoint where one is due.
@@ -243,13 +259,18 @@ impl Run {
         Ok(self.steer.signal().map_or(Ending::Stopped, Ending::Signalled))
     }
 
+    /// Whether this was evaluated at this step: a finished run that is given more steps is evaluated again after them.
     fn has_eval(&self, name: &str) -> Result<bool> {
-        Ok(self.store.evals()?.iter().any(|e| e.name == name))
+        Ok(self.store.evals()?.iter().any(|e| e.name == name && e.step == self.step))
     }
 
-    /// Scores the held-out notes and records it. False where the run is to end first.
+    /// Scores the held-out notes as of the last complete step. False where the run is to end first.
     fn evaluate(&mut self, name: &str) -> Result<bool> {
-        self.steer.set_step(self.step);
+        Ok(self.evaluate_at(self.step, name)?.is_some())
+    }
+
+    fn evaluate_at(&mut self, step: u32, name: &str) -> Result<Option<Scores>> {
+        self.steer.set_step(step);
         self.steer.phase(Phase::Eval, self.held_out.len());
         let (style, max_tokens) = (self.trainer.config.prompt_style(), self.trainer.config.doctor.max_tokens);
         let steer = &mut self.steer;
@@ -261,9 +282,9 @@ impl Run {
             }
         };
         let mut reader = self.trainer.policy.current();
-        let Some(graded) = evaluate(&self.held_out, style, max_tokens, &mut reader, &mut watch)? else { return Ok(false) };
+        let Some(graded) = evaluate(&self.held_out, style, max_tokens, &mut reader, &mut watch)? else { return Ok(None) };
         let scores = Scores::with_intervals(&graded, self.trainer.config.seed);
-        self.store.add_eval(self.step, name, &serde_json::to_value(&scores)?)?;
+        self.store.add_eval(step, name, &serde_json::to_value(&scores)?)?;
         self.outlet.say(
             Level::Info,
             &format!(
@@ -274,16 +295,20 @@ impl Run {
                 100.0 * scores.malformed_rate
             ),
         );
-        self.outlet.output(Output::Eval { step: self.step, name: name.to_owned(), scores: Box::new(scores) });
-        Ok(true)
+        self.outlet.output(Output::Eval { step, name: name.to_owned(), scores: Box::new(scores.clone()) });
+        Ok(Some(scores))
     }
 }
 
 /// Opens the run's store, or makes it together with the echo of the experiment.
 fn open_store(dir: &RunDir, config: &RunConfig) -> Result<Store> {
-    if dir.experiment().exists() {
+    if is_blank(dir)? {
+        [dir.experiment(), dir.0.join(RUN_DB)].iter().filter(|p| p.exists()).try_for_each(fs::remove_file)?;
+    } else if dir.experiment().exists() {
         check_same(&dir.experiment(), config)?;
-        return Ok(Store::open(&dir.0)?);
+        let mut store = Store::open(&dir.0)?;
+        store.set_steps_total(config.steps)?;
+        return Ok(store);
     }
     let mut store = Store::create(&dir.0)?;
     if store.run()?.is_none() {
@@ -302,6 +327,17 @@ fn open_store(dir: &RunDir, config: &RunConfig) -> Result<Store> {
     // Written last: its presence says that the store is complete.
     fs::write(dir.experiment(), config.to_toml()?).with_context(|| format!("cannot write {}", dir.experiment().display()))?;
     Ok(store)
+}
+
+/// Whether the directory holds no more than a beginning, which a start that failed or was killed leaves: no step, evaluation or
+/// checkpoint. It must not stand in the way of the next start.
+fn is_blank(dir: &RunDir) -> Result<bool> {
+    let store = match Store::open_read_only(&dir.0) {
+        Ok(store) => store,
+        Err(StoreError::Missing { .. } | StoreError::Uninitialised { .. }) => return Ok(true),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(checkpoint::list(&dir.checkpoints()).is_empty() && store.last_step()?.is_none() && store.evals()?.is_empty())
 }
 
 /// A directory that holds another experiment is refused before anything is touched.

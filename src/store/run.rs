@@ -72,6 +72,13 @@ impl Store {
         self.optional(result)
     }
 
+    /// Notes how many steps the run is to make, which may change between its starts; never fewer than it has made.
+    pub fn set_steps_total(&mut self, steps: u32) -> Result<(), StoreError> {
+        let sql = "UPDATE run SET steps_total = max(?1, coalesce((SELECT max(step) FROM step), 0))";
+        self.at(self.conn.execute(sql, (steps,)))?;
+        Ok(())
+    }
+
     /// Notes how the run stands.
     pub fn set_state(&mut self, state: &str, message: &str) -> Result<(), StoreError> {
         let sql = "UPDATE run SET state = ?1, message = ?2, updated_unix_s = ?3";

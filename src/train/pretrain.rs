@@ -174,6 +174,19 @@ impl Pretraining {
         Ok(point)
     }
 
+    /// Mean completion loss of documents, nats a token, without learning from them.
+    pub fn score(&self, documents: &[TokenDocument]) -> Result<f64> {
+        let (mut sum, mut n) = (0f64, 0f64);
+        for d in documents {
+            let mut batch = TokenBatch::default();
+            batch.push(&d.prompt, &[&d.completion]);
+            let (logprobs, _) = batch.score(&self.model, None, 1.0)?;
+            sum -= logprobs.iter().map(|l| f64::from(*l)).sum::<f64>();
+            n += logprobs.len() as f64;
+        }
+        Ok(sum / n.max(1.0))
+    }
+
     fn schedule(&self) -> Schedule {
         let r = &self.recipe;
         Schedule { peak: r.learning_rate, min_ratio: r.min_lr_ratio, warmup_steps: r.warmup_steps, total_steps: r.steps }

@@ -22,7 +22,7 @@ use crate::{
     model::{Policy, policy::Writer},
     scribe,
     task::{
-        Completion, Generate, GenerateRequest, Phase, Rollout, Sample, Sampling, StepReport, StopReason, prompt,
+        Completion, Generate, GenerateRequest, Phase, Quadrant, Rollout, Sample, Sampling, StepReport, StopReason, prompt,
         report::PhaseTiming, reward, verdict,
     },
 };
@@ -150,7 +150,8 @@ impl Trainer {
         let mut on_sample = |sample: &Sample| {
             done += 1;
             let mut watch = watch.borrow_mut();
-            watch(Event::Sample(sample)) == Flow::Continue && watch(Event::Progress { done, tokens: 0 }) == Flow::Continue
+            watch(Event::Sample(&self.settled(sample))) == Flow::Continue
+                && watch(Event::Progress { done, tokens: 0 }) == Flow::Continue
         };
         let style = self.config.prompt_style();
         let mut writer = Watched { writer, watch: &watch };
@@ -158,7 +159,20 @@ impl Trainer {
         let draw =
             draw.map_err(|e| if matches!(e.downcast_ref(), Some(scribe::ScribeError::Aborted)) { Aborted.into() } else { e })?;
         report.rejections = draw.rejections;
-        Ok((draw.samples.into_iter().map(Arc::new).collect(), draw.tokens))
+        Ok((draw.samples.iter().map(|sample| Arc::new(self.settled(sample))).collect(), draw.tokens))
+    }
+
+    /// An injection that failed stands on a clean note, which would tip the balance of errors and clean notes towards "always
+    /// clean". Its static stand-in is the error note of the same patient, where there is one.
+    fn settled(&self, sample: &Sample) -> Sample {
+        let mut sample = sample.clone();
+        if sample.quadrant == Quadrant::SyntheticInjection
+            && sample.provenance.fallback
+            && let Some(sibling) = self.pools.errors.iter().find(|e| e.note.group == sample.source.group)
+        {
+            (sample.note, sample.label) = (sibling.note.clone(), sibling.label.clone());
+        }
+        sample
     }
 
     fn consult(&self, samples: &[Arc<Sample>], step: u32, watch: &mut dyn FnMut(Event) -> Flow) -> Result<Vec<Vec<Completion>>> {

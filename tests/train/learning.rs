@@ -1,0 +1,134 @@
+//! That the whole machine learns: the embedded model on a handful of examples, in seconds.
+
+use medserl::{
+    config::{AlgoConfig, LoraConfig, SftConfig},
+    data::SftExample,
+    model::Policy,
+    task::{Chat, Completion, Generate, GenerateRequest, Sampling, verdict},
+    train::{
+        algo::Algo,
+        optimizer::{Moments, Schedule},
+        sft::warm_up,
+        update::{PromptGroup, Trajectory, UpdateReport, update},
+    },
+};
+
+/// Cool enough for a warm-up of seconds to show in what is drawn.
+const SAMPLING: Sampling = Sampling { temperature: 0.7, max_tokens: 32 };
+const N_DRAWN: usize = 24;
+const ROUNDS: u64 = 6;
+const NOTES: [&str; 2] = ["0 A man has a fever.\n1 He drinks water.", "0 A woman has a cough.\n1 She rests."];
+const READS: [&str; 2] = [
+    "<thinking> It all fits well here. </thinking><verdict>No Clinical Error</verdict>",
+    "<thinking> This does not fit here. </thinking><verdict>Error: Treatment</verdict>",
+];
+
+fn nano() -> Policy {
+    Policy::open("nano", &LoraConfig { rank: 8, alpha: 16.0 }, 5).unwrap()
+}
+
+fn chat(note: &str) -> Chat {
+    Chat::user(format!("Check this note for one clinical error.\n{note}"))
+}
+
+/// Each note with each reading: a policy that learns them all calls about half of its readings clean.
+fn examples() -> Vec<SftExample> {
+    NOTES.iter().flat_map(|note| READS.map(|read| SftExample { chat: chat(note), completion: read.to_owned() })).collect()
+}
+
+fn warmed() -> (Policy, Vec<f64>) {
+    let policy = nano();
+    let config = SftConfig { notes: 4, epochs: 28, batch: 4, learning_rate: 5e-3, clean_fraction: 0.5 };
+    let report = warm_up(&policy, &examples(), &config, &mut |_, _| true).unwrap();
+    (policy, report.losses)
+}
+
+/// Draws half of [`N_DRAWN`] completions for each note.
+fn draw(policy: &Policy, round: u64) -> Vec<Vec<Completion>> {
+    let requests: Vec<GenerateRequest> = NOTES
+        .iter()
+        .zip(0..)
+        .map(|(note, i)| GenerateRequest { chat: chat(note), n_completions: N_DRAWN / 2, stream: 10 * round + i })
+        .collect();
+    policy.current().generate(&requests, SAMPLING, &mut |_, _, _| true).unwrap()
+}
+
+/// How many completions end in a verdict that says error, or clean; a malformed one says neither.
+fn count(drawn: &[Vec<Completion>], says_error: bool) -> usize {
+    drawn.iter().flatten().filter(|c| verdict::parse(&c.text).flag() == Some(says_error)).count()
+}
+
+/// Reward 1 for a reading that ends in the verdict that pays, -1 for any other.
+fn groups(policy: &Policy, drawn: &[Vec<Completion>], pays: bool) -> Vec<PromptGroup> {
+    let trajectory = |c: &Completion| Trajectory {
+        tokens: c.tokens.clone(),
+        rollout_logprobs: c.rollout_logprobs.clone(),
+        reward: if verdict::parse(&c.text).flag() == Some(pays) { 1.0 } else { -1.0 },
+    };
+    let group = |(note, completions): (&&str, &Vec<Completion>)| PromptGroup {
+        prompt: policy.tokenizer.encode_chat(&chat(note)).unwrap(),
+        completions: completions.iter().map(trajectory).collect(),
+    };
+    NOTES.iter().zip(drawn).map(group).collect()
+}
+
+fn reinforce(policy: &Policy, drawn: &[Vec<Completion>], pays: bool, moments: &mut Moments, learning_rate: f64) -> UpdateReport {
+    let algo = Algo::resolve(&AlgoConfig { batch: Some(N_DRAWN), kl_coef: Some(1e-3), ..AlgoConfig::default() });
+    let schedule = Schedule { peak: learning_rate, min_ratio: 1.0, warmup_steps: 0, total_steps: 100 };
+    update(policy, &groups(policy, drawn, pays), &algo, SAMPLING.temperature, &schedule, moments, &mut |_, _| ()).unwrap()
+}
+
+#[test]
+fn the_warm_up_learns_its_examples_and_reinforcement_prefers_what_pays() {
+    let (policy, losses) = warmed();
+    let (first, last) = (losses[0], losses[losses.len() - 1]);
+    assert!(last < 0.5 * first, "completion loss went from {first} to {last}: {losses:?}");
+
+    // The rarer verdict is made to pay, so that there is something to gain whichever way the warm-up leans.
+    let first = draw(&policy, 0);
+    let pays = count(&first, true) < count(&first, false);
+    let mut moments = Moments::zeros(policy.adapter.vars());
+    let mut paid = vec![count(&first, pays)];
+    let mut drawn = first;
+    for round in 1..=ROUNDS {
+        let report = reinforce(&policy, &drawn, pays, &mut moments, 1e-3);
+        assert_eq!(report.n_skipped, 0);
+        assert!(report.rollout_policy_kl.abs() < 1e-4, "sampler and trainer disagree: {report:?}");
+        assert!(report.entropy > 0.0 && report.loss.is_finite() && report.clip_fraction == 0.0, "{report:?}");
+        drawn = draw(&policy, round);
+        paid.push(count(&drawn, pays));
+    }
+    assert!(paid[0] < N_DRAWN / 2, "{paid:?}");
+    assert!(
+        paid[paid.len() - 1] >= paid[0] + N_DRAWN / 4,
+        "the verdict that pays did not become more frequent: {paid:?} of {N_DRAWN}"
+    );
+}
+
+#[test]
+fn an_update_at_rate_zero_measures_and_changes_nothing() {
+    let policy = nano();
+    let values = |policy: &Policy| -> Vec<Vec<f32>> {
+        policy.adapter.vars().iter().map(|(_, v)| v.flatten_all().unwrap().to_vec1().unwrap()).collect()
+    };
+    let before = values(&policy);
+    let drawn: Vec<Vec<Completion>> = draw(&policy, 0).into_iter().map(|all| all.into_iter().take(3).collect()).collect();
+    let mut moments = Moments::zeros(policy.adapter.vars());
+    let report = reinforce(&policy, &drawn, false, &mut moments, 0.0);
+    assert_eq!(values(&policy), before);
+    assert_eq!(moments.steps, 1);
+    // The policy is its own reference: what is left is the rounding of caches against whole rows.
+    assert!(report.kl.abs() < 1e-5, "{report:?}");
+    assert_eq!(report.advantages.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3]);
+}
+
+#[test]
+fn a_warm_up_told_to_stop_says_so() {
+    let config = SftConfig { notes: 4, epochs: 3, batch: 2, learning_rate: 1e-3, clean_fraction: 0.5 };
+    let error = warm_up(&nano(), &examples(), &config, &mut |done, total| {
+        assert_eq!(total, 6);
+        done < 2
+    })
+    .unwrap_err();
+    assert!(error.is::<medserl::train::step::Aborted>(), "{error:#}");
+}
