@@ -183,7 +183,7 @@ fn field<'a>(text: &'a str, key: &str) -> &'a str {
 
 #[test]
 fn inject_documents_name_an_old_span_that_occurs_once() {
-    let injections: Vec<_> = (0..3000).map(|i| clinic::document(SEED, i)).filter(|d| d.kind == DocumentKind::Inject).collect();
+    let injections: Vec<_> = (0..5000).map(|i| clinic::document(SEED, i)).filter(|d| d.kind == DocumentKind::Inject).collect();
     assert!(injections.len() > 300);
     for d in injections {
         let (_, note) = prompt_of(&d).split_once('\n').unwrap();
@@ -216,7 +216,7 @@ fn doctor_documents_parse_and_their_verdicts_carry_no_signal() {
     // What the documents were made of is recovered from the prompt: the error and clean note of the same index.
     let (mut claims, mut counts, mut right_kind, mut claimed) = ([0u32; 2], [0u32; 2], 0u32, 0u32);
     let mut spoken = 0;
-    for index in 0..12_000 {
+    for index in 0..16_000 {
         let d = clinic::document(SEED, index);
         if d.kind != DocumentKind::Doctor {
             continue;
@@ -250,6 +250,29 @@ fn doctor_documents_parse_and_their_verdicts_carry_no_signal() {
 }
 
 #[test]
+fn repeat_documents_repeat_and_compare_documents_compare() {
+    let (mut agrees, mut differs) = (0u32, 0u32);
+    for d in (0..3000).map(|i| clinic::document(SEED, i)) {
+        let asked = d.chat.as_ref().map_or("", |chat| chat.turns[0].content.as_str());
+        let body = asked.split_once('\n').map_or("", |(_, body)| body);
+        match d.kind {
+            DocumentKind::Repeat => assert_eq!(d.text, body),
+            DocumentKind::Compare => {
+                assert_eq!(d.text.lines().count(), body.lines().count());
+                for (question, answer) in body.lines().zip(d.text.lines()) {
+                    let (right, said) = question.split_once(' ').unwrap().1.split_once("; ").unwrap();
+                    let word = if right == said { "agrees" } else { "differs" };
+                    assert!(answer.ends_with(&format!(" {right}; note says {said}: {word}.")), "{question} -> {answer}");
+                    *(if right == said { &mut agrees } else { &mut differs }) += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    assert!(agrees > 800 && differs > 800, "{agrees} {differs}");
+}
+
+#[test]
 fn documents_are_ascii_and_mixed_as_weighted() {
     let mut counts: HashMap<DocumentKind, u32> = HashMap::new();
     for d in (0..4000).map(|i| clinic::document(SEED + 1, i)) {
@@ -258,11 +281,13 @@ fn documents_are_ascii_and_mixed_as_weighted() {
         assert!(d.chat.iter().flat_map(|c| &c.turns).all(|t| t.content.is_ascii() && !t.content.contains(['{', '}'])));
     }
     let shares = [
-        (DocumentKind::Doctor, 2000),
-        (DocumentKind::Augment, 680),
-        (DocumentKind::Inject, 520),
-        (DocumentKind::Note, 320),
-        (DocumentKind::Textbook, 480),
+        (DocumentKind::Doctor, 1520),
+        (DocumentKind::Augment, 480),
+        (DocumentKind::Inject, 320),
+        (DocumentKind::Note, 160),
+        (DocumentKind::Textbook, 240),
+        (DocumentKind::Repeat, 640),
+        (DocumentKind::Compare, 640),
     ];
     for (kind, expected) in shares {
         assert!(counts[&kind].abs_diff(expected) < 120, "{kind:?}: {}", counts[&kind]);
