@@ -184,6 +184,17 @@ impl Default for LoraConfig {
     }
 }
 
+/// Whose reasoning the warm-up teaches; MEDEC has none of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Thinking {
+    /// Sentences made from the label.
+    #[default]
+    Template,
+    /// The base model's own thinking about the note, kept where it is well-formed, with the verdict the label demands.
+    Own,
+}
+
 /// The supervised warm-up before step 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -195,11 +206,12 @@ pub struct SftConfig {
     pub learning_rate: f64,
     /// Share of clean siblings mixed in (the origin has error notes only, which teaches "always error").
     pub clean_fraction: f64,
+    pub thinking: Thinking,
 }
 
 impl Default for SftConfig {
     fn default() -> Self {
-        SftConfig { notes: 0, epochs: 1, batch: 16, learning_rate: 2e-4, clean_fraction: 0.5 }
+        SftConfig { notes: 0, epochs: 1, batch: 16, learning_rate: 2e-4, clean_fraction: 0.5, thinking: Thinking::Template }
     }
 }
 

@@ -21,12 +21,12 @@ use super::{
 };
 use crate::{
     attach::{Live, Notice, RunState, Server, protocol::Level},
-    config::RunConfig,
+    config::{RunConfig, Thinking},
     data,
     eval::Scores,
     model::Policy,
     store::{RUN_DB, RunLock, RunMeta, Store, StoreError},
-    task::{LabelledNote, Phase, StepReport, Text, prompt, report::PhaseTiming},
+    task::{LabelledNote, Phase, Sampling, StepReport, Text, prompt, report::PhaseTiming},
     train::{
         checkpoint, sft,
         step::{Aborted, Flow, StepOutcome, Trainer},
@@ -189,6 +189,12 @@ impl Run {
         let style = self.trainer.config.prompt_style();
         let mut examples = data::examples(&self.warmup, &config, style, self.trainer.config.seed);
         examples.truncate(n);
+        if config.thinking == Thinking::Own {
+            examples = match self.own_thinking(examples)? {
+                Some(own) => own,
+                None => return Ok(false),
+            };
+        }
         self.steer.phase(Phase::Warmup, examples.len().div_ceil(config.batch) * config.epochs);
         let (steer, outlet) = (&mut self.steer, &self.outlet);
         let mut progress = |done: usize, total: usize| {
@@ -206,6 +212,28 @@ impl Run {
                 Ok(true)
             }
             Err(error) if error.is::<Aborted>() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `None` where the run is to end first.
+    fn own_thinking(&mut self, examples: Vec<data::SftExample>) -> Result<Option<Vec<data::SftExample>>> {
+        let doctor = &self.trainer.config.doctor;
+        let sampling = Sampling { temperature: doctor.temperature, max_tokens: doctor.max_tokens };
+        let n = examples.len();
+        self.steer.phase(Phase::Warmup, n);
+        let steer = &mut self.steer;
+        let mut go_on = |done: usize| {
+            steer.progress(done.min(n), 0);
+            steer.flow() == Flow::Continue
+        };
+        match sft::with_own_thinking(&self.trainer.policy, examples, sampling, &mut go_on) {
+            Ok(own) => {
+                self.outlet
+                    .say(Level::Info, &format!("warm-up: {} of {n} completions of the model's own are well-formed", own.len()));
+                Ok(Some(own))
+            }
+            Err(error) if error.is::<Aborted>() => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -11,6 +11,7 @@ use crate::{
     config::SftConfig,
     data::SftExample,
     model::{Policy, batch::TokenBatch, ops::logprob::LOGPROB},
+    task::{Generate, GenerateRequest, Sampling, verdict},
 };
 
 /// Mean completion loss of each optimizer step, nats per token.
@@ -56,6 +57,41 @@ pub fn warm_up(
         }
     }
     Ok(report)
+}
+
+/// Notes the base model thinks about in one call.
+const CHUNK: usize = 64;
+/// Apart from the Scribe's and the Doctor's draws.
+const STREAM: u64 = 1 << 61;
+
+/// Replaces the templated thinking of each example by the base model's own, drawn at `sampling`; an example whose completion
+/// is malformed is left out. `go_on` is asked between calls; false aborts, which is an error.
+pub fn with_own_thinking(
+    policy: &Policy,
+    examples: Vec<SftExample>,
+    sampling: Sampling,
+    go_on: &mut dyn FnMut(usize) -> bool,
+) -> Result<Vec<SftExample>> {
+    let mut own = Vec::with_capacity(examples.len());
+    for (c, chunk) in examples.chunks(CHUNK).enumerate() {
+        let request = |i: usize, e: &SftExample| GenerateRequest {
+            chat: e.chat.clone(),
+            n_completions: 1,
+            stream: STREAM | (c * CHUNK + i) as u64,
+        };
+        let requests: Vec<GenerateRequest> = chunk.iter().enumerate().map(|(i, e)| request(i, e)).collect();
+        let completions = policy.base().generate(&requests, sampling, &mut |_, _, _| true)?;
+        ensure!(go_on((c + 1) * CHUNK), super::step::Aborted);
+        own.extend(chunk.iter().zip(&completions).filter_map(|(example, c)| own_thinking(example, &c[0].text)));
+    }
+    Ok(own)
+}
+
+fn own_thinking(example: &SftExample, written: &str) -> Option<SftExample> {
+    verdict::parse(written).flag()?;
+    let (thinking, _) = verdict::split_for_display(written);
+    let verdict = &example.completion[example.completion.find("<verdict>")?..];
+    Some(SftExample { chat: example.chat.clone(), completion: format!("<thinking>{thinking}</thinking>{verdict}") })
 }
 
 fn gradients(policy: &Policy, batch: &[(Vec<u32>, Vec<u32>)]) -> Result<(Gradients, f64, u64)> {
