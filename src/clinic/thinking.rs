@@ -7,12 +7,28 @@ use super::{
 };
 use crate::task::ErrorKind;
 
-/// One clause a stated fact, the diagnosis first and the others in note order. `spoken` adds "agrees" or "differs".
+/// One clause a stated fact, the diagnosis first and the others in note order. `spoken` adds "agrees" or "differs" and sums up.
+/// The sum stands right before the verdict: a model this small does not learn in a few hundred examples to look back over the
+/// whole thinking from there (tried: `experiments/LOG.md`).
 pub(super) fn recall(story: &Story, wrong: bool, spoken: bool) -> String {
     let mut facts: Vec<&'static Fact> = story.facts().collect();
     facts.sort_by_key(|fact| fact.kind != ErrorKind::Diagnosis);
-    let clauses: Vec<String> = facts.into_iter().map(|fact| clause(fact, story.said(fact, wrong), spoken)).collect();
+    let mut clauses: Vec<String> = facts.iter().map(|fact| clause(fact, story.said(fact, wrong), spoken)).collect();
+    if spoken {
+        let differing = facts.iter().find(|fact| fact.right.text != story.said(fact, wrong).text);
+        clauses.push(differing.map_or("In sum: all agrees.".to_owned(), |fact| format!("In sum: {} differs.", word(fact.kind))));
+    }
     clauses.join(" ")
+}
+
+fn word(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Diagnosis => "diagnosis",
+        ErrorKind::CausalOrganism => "organism",
+        ErrorKind::Pharmacotherapy => "drug",
+        ErrorKind::Treatment => "treatment",
+        ErrorKind::Management => "next step",
+    }
 }
 
 fn clause(fact: &Fact, said: &Answer, spoken: bool) -> String {
