@@ -28,7 +28,7 @@ fn a_headless_demo_reports_every_step_and_a_finished_one_ends_at_once() {
         assert!(step["phases"][phase]["tokens_per_second"].as_f64().unwrap() > 0.0, "{phase}: {step}");
     }
     let names: Vec<Value> = first.events("eval").into_iter().map(|e| e["name"].clone()).collect();
-    assert_eq!(names, ["before", "after"]);
+    assert_eq!(names, ["before", "warm", "after"]);
 
     let again = home.run(&demo("1")).done();
     assert!(again.out.contains("all 1 steps are done"), "{}", again.out);

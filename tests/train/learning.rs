@@ -38,7 +38,7 @@ fn examples() -> Vec<SftExample> {
 
 fn warmed() -> (Policy, Vec<f64>) {
     let policy = nano();
-    let config = SftConfig { notes: 4, epochs: 28, batch: 4, learning_rate: 5e-3, clean_fraction: 0.5 };
+    let config = SftConfig { notes: 4, epochs: 28, batch: 4, learning_rate: 5e-3, clean_fraction: 0.5, ..SftConfig::default() };
     let report = warm_up(&policy, &examples(), &config, &mut |_, _| true).unwrap();
     (policy, report.losses)
 }
@@ -124,7 +124,7 @@ fn an_update_at_rate_zero_measures_and_changes_nothing() {
 
 #[test]
 fn a_warm_up_told_to_stop_says_so() {
-    let config = SftConfig { notes: 4, epochs: 3, batch: 2, learning_rate: 1e-3, clean_fraction: 0.5 };
+    let config = SftConfig { notes: 4, epochs: 3, batch: 2, learning_rate: 1e-3, clean_fraction: 0.5, ..SftConfig::default() };
     let error = warm_up(&nano(), &examples(), &config, &mut |done, total| {
         assert_eq!(total, 6);
         done < 2
