@@ -46,7 +46,7 @@ fn a_headless_demo_reports_every_step_and_a_finished_one_ends_at_once() {
         assert_eq!((&of["alive"], &of["step"], &of["steps_total"]), (&false.into(), &1.into(), &1.into()), "{of}");
     }
     assert!(run["reward"].is_f64() && run["broken"].is_null(), "{run}");
-    assert_eq!(status["evals"].as_array().unwrap().len(), 2);
+    assert_eq!(status["evals"].as_array().unwrap().len(), 3);
     let plain = home.run(&["runs"]).done().out + &home.run(&["status", "demo"]).done().out;
     assert!(plain.contains("demo-s1") && plain.contains("step 1 of 1"), "{plain}");
 }
