@@ -1,9 +1,6 @@
 //! `runs`, `status`, `pause`, `resume`, `step`, `stop`: runs from the shell.
 
-use std::{
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
@@ -179,10 +176,6 @@ pub fn status(args: &StatusArgs) -> Result<()> {
             rate("malformed_rate")
         );
     }
-    println!("{}", describe(&dir.0).display());
+    println!("{}", dir.0.display());
     Ok(())
-}
-
-fn describe(dir: &Path) -> PathBuf {
-    dir.to_owned()
 }

@@ -77,13 +77,11 @@ fn read_notes(args: &ModelArgs) -> Result<()> {
     let path = args.data.as_ref().context("name the notes to read with --data FILE, or use `eval score`")?;
     let (notes, _) = data::load(path)?;
     let mut policy = Policy::open(&args.model, &LoraConfig::default(), 0)?;
-    let mut view = None;
     if let Some(dir) = &args.adapter {
         policy.adapter = Adapter::load(&policy.model.spec, dir, policy.model.device())?;
-        view = Some(());
     }
     let style = RunConfig { model: args.model.clone(), ..RunConfig::default() }.prompt_style();
-    let mut reader = if view.is_some() { policy.current() } else { policy.base() };
+    let mut reader = if args.adapter.is_some() { policy.current() } else { policy.base() };
     let mut watch = |reading: Reading| {
         if let Reading::Done(done) = reading {
             eprintln!("{done}/{}", notes.len());

@@ -40,7 +40,7 @@ fn print_line(output: &Output, steps: u32) {
     match output {
         Output::Remark { level: Level::Info, message } => println!("{message}"),
         Output::Remark { message, .. } => eprintln!("{message}"),
-        Output::Warmup { done, total, .. } if done == total || done.is_multiple_of(10) => println!("warm-up {done}/{total}"),
+        Output::Warmup { done, total } if done == total || done.is_multiple_of(10) => println!("warm-up {done}/{total}"),
         Output::Warmup { .. } | Output::Eval { .. } | Output::Recalled { .. } => {}
         Output::Step(report) => println!("{}", step_line(report, steps)),
     }
@@ -67,7 +67,7 @@ fn step_line(report: &StepReport, steps: u32) -> String {
 fn print_json(output: &Output) {
     let value = match output {
         Output::Remark { level, message } => json!({ "event": "log", "level": level, "message": message }),
-        Output::Warmup { done, total, .. } => json!({ "event": "warmup", "done": done, "total": total }),
+        Output::Warmup { done, total } => json!({ "event": "warmup", "done": done, "total": total }),
         Output::Eval { step, name, scores } => json!({ "event": "eval", "name": name, "step": step, "scores": scores }),
         Output::Step(report) => step_json(report),
         Output::Recalled { .. } => return,

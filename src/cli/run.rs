@@ -5,7 +5,7 @@ use std::{
     io::IsTerminal,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitCode, Stdio},
+    process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
@@ -145,13 +145,8 @@ fn start_trainer(config: &RunConfig, dir: &RunDir) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    leave(trainer);
+    // Dropping the handle leaves the trainer running: it outlives this process.
     Ok(())
-}
-
-/// The trainer outlives this process; whoever reaps it then is not us.
-fn leave(trainer: Child) {
-    drop(trainer);
 }
 
 fn how(status: std::process::ExitStatus) -> String {

@@ -28,7 +28,6 @@ pub enum Output {
     Warmup {
         done: usize,
         total: usize,
-        loss: f64,
     },
     Step(Box<StepReport>),
     /// Held-out scores: `name` is before, warm, step or after.

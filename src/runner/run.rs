@@ -199,7 +199,7 @@ impl Run {
         let (steer, outlet) = (&mut self.steer, &self.outlet);
         let mut progress = |done: usize, total: usize| {
             steer.progress(done, 0);
-            outlet.output(Output::Warmup { done, total, loss: f64::NAN });
+            outlet.output(Output::Warmup { done, total });
             steer.flow() == Flow::Continue
         };
         match sft::warm_up(&self.trainer.policy, &examples, &config, &mut progress) {
