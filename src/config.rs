@@ -30,6 +30,8 @@ pub struct RunConfig {
     pub steps: u32,
     /// `nano` (embedded), a local folder, or a hub id such as `google/medgemma-4b-it`.
     pub model: String,
+    /// How the frozen weights are kept in memory.
+    pub precision: Precision,
     pub prompts: Option<PromptStyle>,
     /// Compute threads; 0 uses every core.
     pub threads: usize,
@@ -51,6 +53,7 @@ impl Default for RunConfig {
             seed: 1,
             steps: 100,
             model: "nano".into(),
+            precision: Precision::default(),
             prompts: None,
             threads: 0,
             data: DataConfig::default(),
@@ -64,6 +67,19 @@ impl Default for RunConfig {
             eval: EvalConfig::default(),
         }
     }
+}
+
+/// How frozen weights are kept. Arithmetic is f32 in every case, and so are the adapter and its gradients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// As the file has them; nano's are widened to f32, which is faster at its size.
+    #[default]
+    Stored,
+    F32,
+    Bf16,
+    /// Projections in 8-bit blocks, the embedding in bf16.
+    Int8,
 }
 
 /// Where notes come from.

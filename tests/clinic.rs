@@ -212,10 +212,9 @@ fn augment_documents_reword_all_but_the_protected_sentence() {
 }
 
 #[test]
-fn doctor_documents_parse_and_their_verdicts_carry_no_signal() {
+fn doctor_documents_think_right_and_cry_wolf() {
     // What the documents were made of is recovered from the prompt: the error and clean note of the same index.
     let (mut claims, mut counts, mut right_kind, mut claimed) = ([0u32; 2], [0u32; 2], 0u32, 0u32);
-    let mut spoken = 0;
     for index in 0..16_000 {
         let d = clinic::document(SEED, index);
         if d.kind != DocumentKind::Doctor {
@@ -229,10 +228,7 @@ fn doctor_documents_parse_and_their_verdicts_carry_no_signal() {
         counts[usize::from(is_error)] += 1;
         claims[usize::from(is_error)] += u32::from(verdict.flag() == Some(true));
         let (thinking, _) = verdict::split_for_display(&d.text);
-        if thinking.contains("agrees") || thinking.contains("differs") {
-            spoken += 1;
-            assert_eq!(thinking.contains(": differs."), is_error, "{thinking}");
-        }
+        assert_eq!(thinking.contains(": differs."), is_error, "{thinking}");
         if let (Verdict::Error { kind, .. }, true) = (&verdict, is_error) {
             claimed += 1;
             right_kind += u32::from(v.error.label.kind() == Some(*kind));
@@ -241,12 +237,12 @@ fn doctor_documents_parse_and_their_verdicts_carry_no_signal() {
     let rate = |which: usize| f64::from(claims[which]) / f64::from(counts[which]);
     let total = counts[0] + counts[1];
     assert!(total > 5_500);
-    assert!((rate(0) - rate(1)).abs() < 0.03, "{} {}", rate(0), rate(1));
-    assert!((0.47..0.53).contains(&rate(1)));
-    // Two to three facts are stated, so a blind guess of the kind is right 33 to 50 percent of the time.
+    // The likeliest verdict is an error on every note: such a Doctor is right on half of the pairs.
+    assert!((0.57..0.63).contains(&rate(0)), "{}", rate(0));
+    assert!((0.82..0.88).contains(&rate(1)), "{}", rate(1));
+    // Two to three facts are stated, so a blind guess of the type is right 33 to 50 percent of the time; half of the claims are.
     let kind_rate = f64::from(right_kind) / f64::from(claimed);
-    assert!((0.32..0.47).contains(&kind_rate), "{kind_rate}");
-    assert!((0.82..0.88).contains(&(f64::from(spoken) / f64::from(total))));
+    assert!((0.65..0.78).contains(&kind_rate), "{kind_rate}");
 }
 
 #[test]
@@ -281,13 +277,13 @@ fn documents_are_ascii_and_mixed_as_weighted() {
         assert!(d.chat.iter().flat_map(|c| &c.turns).all(|t| t.content.is_ascii() && !t.content.contains(['{', '}'])));
     }
     let shares = [
-        (DocumentKind::Doctor, 1520),
-        (DocumentKind::Augment, 480),
+        (DocumentKind::Doctor, 1920),
+        (DocumentKind::Augment, 560),
         (DocumentKind::Inject, 320),
         (DocumentKind::Note, 160),
         (DocumentKind::Textbook, 240),
-        (DocumentKind::Repeat, 640),
-        (DocumentKind::Compare, 640),
+        (DocumentKind::Repeat, 400),
+        (DocumentKind::Compare, 400),
     ];
     for (kind, expected) in shares {
         assert!(counts[&kind].abs_diff(expected) < 120, "{kind:?}: {}", counts[&kind]);

@@ -3,5 +3,6 @@
 mod adapter;
 mod files;
 mod generation;
+mod matrix;
 mod ops;
 mod tiny;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::{
-    config::{DoctorConfig, LoraConfig, RunConfig},
+    config::{DoctorConfig, LoraConfig, Precision, RunConfig},
     data,
     eval::{self, Scores, baselines, submission},
     model::{Policy, lora::Adapter},
@@ -40,6 +40,9 @@ struct ModelArgs {
     /// nano, a local folder, or a hub id
     #[arg(long, default_value = "nano")]
     model: String,
+    /// How the weights are kept in memory: stored, f32, bf16 or int8
+    #[arg(long, default_value = "stored", value_parser = precision)]
+    precision: Precision,
     /// A PEFT adapter folder, such as checkpoints/step-60 of a run
     #[arg(long)]
     adapter: Option<PathBuf>,
@@ -53,6 +56,10 @@ struct ModelArgs {
     submission: Option<PathBuf>,
     #[arg(long)]
     json: bool,
+}
+
+fn precision(name: &str) -> Result<Precision, String> {
+    serde_json::from_value(name.into()).map_err(|_| format!("{name} is none of stored, f32, bf16, int8"))
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -76,7 +83,7 @@ fn score(reference: &std::path::Path, submission: &std::path::Path, as_json: boo
 fn read_notes(args: &ModelArgs) -> Result<()> {
     let path = args.data.as_ref().context("name the notes to read with --data FILE, or use `eval score`")?;
     let (notes, _) = data::load(path)?;
-    let mut policy = Policy::open(&args.model, &LoraConfig::default(), 0)?;
+    let mut policy = Policy::open(&args.model, args.precision, &LoraConfig::default(), 0)?;
     if let Some(dir) = &args.adapter {
         policy.adapter = Adapter::load(&policy.model.spec, dir, policy.model.device())?;
     }

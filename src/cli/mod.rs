@@ -2,6 +2,7 @@
 
 mod attach;
 mod audit;
+mod bench;
 mod control;
 mod data;
 mod eval;
@@ -60,6 +61,8 @@ enum Command {
     Pretrain(pretrain::Args),
     /// Compare this build with a reference dump, number by number
     Parity(parity::Args),
+    /// Measure a policy step on random weights: nano, 270m and 4b shapes, beside the machine's ceilings and a peer
+    Bench(bench::Args),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
 }
@@ -82,6 +85,7 @@ pub fn main() -> Result<ExitCode> {
         Command::Data(args) => done(data::run(&args)),
         Command::Pretrain(args) => done(pretrain::run(&args)),
         Command::Parity(args) => parity::run(&args),
+        Command::Bench(args) => done(bench::run(&args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "medserl", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

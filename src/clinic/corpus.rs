@@ -1,5 +1,5 @@
 //! The text that the nano model is pretrained on, all of it from training vignettes. It teaches facts and forms;
-//! its verdicts are pure chance, so that self-play has something to teach. Must not know tokens or the Scribe.
+//! its verdicts cry wolf, so that self-play has something to teach. Must not know tokens or the Scribe.
 
 use super::{
     draw::Draw,
@@ -17,18 +17,22 @@ const COMPARE: &str = "Compare each pair.";
 
 /// Shares of the document kinds in percent.
 const MIXTURE: [(DocumentKind, u32); 7] = [
-    (DocumentKind::Doctor, 38),
-    (DocumentKind::Augment, 12),
+    (DocumentKind::Doctor, 48),
+    (DocumentKind::Augment, 14),
     (DocumentKind::Inject, 8),
     (DocumentKind::Note, 4),
     (DocumentKind::Textbook, 6),
-    (DocumentKind::Repeat, 16),
-    (DocumentKind::Compare, 16),
+    (DocumentKind::Repeat, 10),
+    (DocumentKind::Compare, 10),
 ];
-/// Percent of Doctor documents whose thinking says "agrees" or "differs".
-const SPOKEN: u32 = 85;
-/// Percent of Doctor documents that claim an error, whatever the note says.
-const CLAIMED: u32 = 50;
+/// Percent of Doctor documents on a wrong and on a clean note that claim an error. The model reads well and cries wolf:
+/// its likeliest verdict is an error on every note (accuracy 50 % on pairs), and its doubts are a little smaller where the
+/// thinking found one. That little is what reinforcement can take hold of; with none at all it learns a constant answer
+/// (tried: `experiments/LOG.md`).
+const CLAIMED_ON_WRONG: u32 = 85;
+const CLAIMED_ON_CLEAN: u32 = 60;
+/// Percent of error claims on a wrong note that name the type the thinking found; the others name any.
+const TYPE_OF_THINKING: u32 = 50;
 /// Percent of error claims with a sentence id, and of those with a correction as well.
 const WITH_SENTENCE: u32 = 40;
 const WITH_CORRECTION: u32 = 15;
@@ -73,8 +77,9 @@ pub fn document(seed: u64, index: u64) -> Document {
 fn doctor(vignette: &Vignette, draw: &mut Draw) -> Document {
     let wrong = draw.percent(50);
     let source = if wrong { &vignette.error } else { &vignette.clean };
-    let thinking = thinking::recall(vignette.story(), wrong, draw.percent(SPOKEN));
-    let claim = if draw.percent(CLAIMED) { claim(vignette, wrong, draw) } else { "No Clinical Error".to_owned() };
+    let thinking = thinking::recall(vignette.story(), wrong);
+    let claimed = if wrong { CLAIMED_ON_WRONG } else { CLAIMED_ON_CLEAN };
+    let claim = if draw.percent(claimed) { claim(vignette, wrong, draw) } else { "No Clinical Error".to_owned() };
     Document {
         kind: DocumentKind::Doctor,
         chat: Some(prompt::doctor(PromptStyle::Brief, &source.note)),
@@ -82,10 +87,11 @@ fn doctor(vignette: &Vignette, draw: &mut Draw) -> Document {
     }
 }
 
-/// An error claim about a stated fact, drawn without a look at which one is wrong.
+/// An error claim about a stated fact, often another than the wrong one.
 fn claim(vignette: &Vignette, wrong: bool, draw: &mut Draw) -> String {
     let kinds: Vec<ErrorKind> = vignette.story().facts().map(|fact| fact.kind).collect();
-    let kind = *draw.pick(&kinds);
+    let seen = wrong && draw.percent(TYPE_OF_THINKING);
+    let kind = if seen { vignette.story().wrong.0 } else { *draw.pick(&kinds) };
     let detail = draw.between(0, 99);
     let mut claim = format!("Error: {}", kind.title());
     if let Some(sentence) = vignette.story().sentence_of(kind).filter(|_| detail < WITH_SENTENCE) {

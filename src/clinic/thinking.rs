@@ -7,17 +7,15 @@ use super::{
 };
 use crate::task::ErrorKind;
 
-/// One clause a stated fact, the diagnosis first and the others in note order. `spoken` adds "agrees" or "differs" and sums up.
-/// The sum stands right before the verdict: a model this small does not learn in a few hundred examples to look back over the
-/// whole thinking from there (tried: `experiments/LOG.md`).
-pub(super) fn recall(story: &Story, wrong: bool, spoken: bool) -> String {
+/// One clause a stated fact, the diagnosis first and the others in note order, then the sum of them. The sum stands right
+/// before the verdict: a model this small does not learn in a few hundred examples to look back over the whole thinking from
+/// there (tried: `experiments/LOG.md`).
+pub(super) fn recall(story: &Story, wrong: bool) -> String {
     let mut facts: Vec<&'static Fact> = story.facts().collect();
     facts.sort_by_key(|fact| fact.kind != ErrorKind::Diagnosis);
-    let mut clauses: Vec<String> = facts.iter().map(|fact| clause(fact, story.said(fact, wrong), spoken)).collect();
-    if spoken {
-        let differing = facts.iter().find(|fact| fact.right.text != story.said(fact, wrong).text);
-        clauses.push(differing.map_or("In sum: all agrees.".to_owned(), |fact| format!("In sum: {} differs.", word(fact.kind))));
-    }
+    let mut clauses: Vec<String> = facts.iter().map(|fact| clause(fact, story.said(fact, wrong))).collect();
+    let differing = facts.iter().find(|fact| fact.right.text != story.said(fact, wrong).text);
+    clauses.push(differing.map_or("In sum: all agrees.".to_owned(), |fact| format!("In sum: {} differs.", word(fact.kind))));
     clauses.join(" ")
 }
 
@@ -31,7 +29,7 @@ fn word(kind: ErrorKind) -> &'static str {
     }
 }
 
-fn clause(fact: &Fact, said: &Answer, spoken: bool) -> String {
+fn clause(fact: &Fact, said: &Answer) -> String {
     let lead = match fact.kind {
         ErrorKind::Diagnosis => "Findings fit",
         ErrorKind::CausalOrganism => "Organism should be",
@@ -40,9 +38,6 @@ fn clause(fact: &Fact, said: &Answer, spoken: bool) -> String {
         ErrorKind::Management => "Next step should be",
     };
     let (right, said) = (&fact.right.text, &said.text);
-    match (spoken, right == said) {
-        (true, true) => format!("{lead} {right}; note says {said}: agrees."),
-        (true, false) => format!("{lead} {right}; note says {said}: differs."),
-        (false, _) => format!("{lead} {right}; note says {said}."),
-    }
+    let sum = if right == said { "agrees" } else { "differs" };
+    format!("{lead} {right}; note says {said}: {sum}.")
 }

@@ -12,8 +12,9 @@ use super::{
     ops::{
         attention::{Heads, attention},
         geglu::geglu,
-        linear::{Grad, linear, lora_linear},
+        linear::{linear, lora_linear},
         logprob::linear_logprob,
+        matrix::Matrix,
         norm::rms_norm,
         rope::{RopeTable, rope},
     },
@@ -25,7 +26,7 @@ use super::{
 /// One decoder layer's weights; projections are (out, in).
 #[derive(Debug)]
 struct Layer {
-    projections: [Tensor; 7],
+    projections: [Matrix; 7],
     input_norm: Tensor,
     post_attention_norm: Tensor,
     pre_feedforward_norm: Tensor,
@@ -39,7 +40,7 @@ struct Layer {
 #[derive(Debug)]
 pub struct Gemma3 {
     pub spec: Spec,
-    embedding: Tensor,
+    embedding: Matrix,
     layers: Vec<Layer>,
     final_norm: Tensor,
     rope_local: Arc<RopeTable>,
@@ -65,37 +66,36 @@ impl Gemma3 {
     /// Builds the model. `n_positions` bounds sequence length (and the rope tables, which all layers share).
     pub fn new(spec: Spec, weights: &Weights, n_positions: usize) -> anyhow::Result<Gemma3> {
         let (h, hd) = (spec.hidden_size, spec.head_dim);
-        let (q, kv, f) = (spec.n_heads * hd, spec.n_kv_heads * hd, spec.intermediate_size);
-        let embedding = weights.get("embed_tokens.weight", &[spec.vocab_size, h])?;
+        let embedding = weights.matrix("embed_tokens.weight", (spec.vocab_size, h))?;
         let mut layers = Vec::with_capacity(spec.n_layers());
         for (i, global) in spec.global_layers.iter().enumerate() {
-            let get = |name: &str, shape: &[usize]| weights.get(&format!("layers.{i}.{name}.weight"), shape);
-            let projection = |p: Projection, shape: &[usize]| get(p.path(), shape);
+            let norm = |name: &str, len: usize| weights.vector(&format!("layers.{i}.{name}.weight"), len);
+            let projection = |p: Projection| weights.matrix(&format!("layers.{i}.{}.weight", p.path()), p.shape(&spec));
             layers.push(Layer {
                 projections: [
-                    projection(Projection::Q, &[q, h])?,
-                    projection(Projection::K, &[kv, h])?,
-                    projection(Projection::V, &[kv, h])?,
-                    projection(Projection::O, &[h, q])?,
-                    projection(Projection::Gate, &[f, h])?,
-                    projection(Projection::Up, &[f, h])?,
-                    projection(Projection::Down, &[h, f])?,
+                    projection(Projection::Q)?,
+                    projection(Projection::K)?,
+                    projection(Projection::V)?,
+                    projection(Projection::O)?,
+                    projection(Projection::Gate)?,
+                    projection(Projection::Up)?,
+                    projection(Projection::Down)?,
                 ],
-                input_norm: get("input_layernorm", &[h])?,
-                post_attention_norm: get("post_attention_layernorm", &[h])?,
-                pre_feedforward_norm: get("pre_feedforward_layernorm", &[h])?,
-                post_feedforward_norm: get("post_feedforward_layernorm", &[h])?,
-                q_norm: get("self_attn.q_norm", &[hd])?,
-                k_norm: get("self_attn.k_norm", &[hd])?,
+                input_norm: norm("input_layernorm", h)?,
+                post_attention_norm: norm("post_attention_layernorm", h)?,
+                pre_feedforward_norm: norm("pre_feedforward_layernorm", h)?,
+                post_feedforward_norm: norm("post_feedforward_layernorm", h)?,
+                q_norm: norm("self_attn.q_norm", hd)?,
+                k_norm: norm("self_attn.k_norm", hd)?,
                 global: *global,
             });
         }
         let n_positions = n_positions.min(spec.max_positions);
         Ok(Gemma3 {
-            final_norm: weights.get("norm.weight", &[h])?,
+            final_norm: weights.vector("norm.weight", h)?,
             rope_local: Arc::new(RopeTable::new(hd, spec.rope_theta_local, 1.0, n_positions)),
             rope_global: Arc::new(RopeTable::new(hd, spec.rope_theta_global, spec.rope_scale_global, n_positions)),
-            device: embedding.device().clone(),
+            device: Device::Cpu,
             embedding,
             layers,
             spec,
@@ -105,6 +105,11 @@ impl Gemma3 {
     /// Sequences longer than this are refused.
     pub fn n_positions(&self) -> usize {
         self.rope_global.n_positions()
+    }
+
+    /// Bytes the frozen weights take as they are kept.
+    pub fn weight_bytes(&self) -> usize {
+        self.embedding.n_bytes() + self.layers.iter().flat_map(|l| &l.projections).map(Matrix::n_bytes).sum::<usize>()
     }
 
     pub fn device(&self) -> &Device {
@@ -128,13 +133,21 @@ impl Gemma3 {
         for i in 0..self.layers.len() {
             x = self.layer(i, &x, &positions, adapter, attend)?;
         }
-        self.norm(&x, &self.final_norm)
+        self.finish(&x)
+    }
+
+    /// The norm between the last layer and the head, (N, H) → (N, H).
+    pub fn finish(&self, x: &Tensor) -> Result<Tensor> {
+        self.norm(x, &self.final_norm)
     }
 
     /// Scaled embeddings (N, H).
     pub fn embed(&self, ids: &[u32]) -> Result<Tensor> {
-        let ids = Tensor::new(ids, &self.device)?;
-        self.embedding.index_select(&ids, 0)? * (self.spec.hidden_size as f64).sqrt()
+        let rows = match self.embedding.variable() {
+            Some(table) => table.index_select(&Tensor::new(ids, &self.device)?, 0)?,
+            None => Tensor::from_vec(self.embedding.gather(ids)?, (ids.len(), self.spec.hidden_size), &self.device)?,
+        };
+        rows * (self.spec.hidden_size as f64).sqrt()
     }
 
     /// One decoder layer, (N, H) → (N, H).
@@ -164,12 +177,12 @@ impl Gemma3 {
 
     /// Log-prob, entropy and log-sum-exp (3, N) of `targets` given final hidden states (N, H).
     pub fn logprobs(&self, hidden: &Tensor, targets: &[u32], temperature: f32) -> Result<Tensor> {
-        linear_logprob(hidden, &self.embedding, targets, temperature, grad_of(&self.embedding))
+        linear_logprob(hidden, &self.embedding, targets, temperature)
     }
 
     /// Whole logits (N, V): for the sampler and for parity, never for training.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        linear(hidden, &self.embedding, Grad::InputOnly)
+        linear(hidden, &self.embedding)
     }
 
     fn heads(&self, global: bool) -> Heads {
@@ -190,11 +203,7 @@ impl Gemma3 {
         let w = &self.layers[layer].projections[projection as usize];
         match adapter.map(|adapter| (adapter.pair(layer, projection), adapter.scale)) {
             Some(((a, b), scale)) => lora_linear(x, w, a, b, scale),
-            None => linear(x, w, grad_of(w)),
+            None => linear(x, w),
         }
     }
-}
-
-fn grad_of(weight: &Tensor) -> Grad {
-    if weight.is_variable() { Grad::Weight } else { Grad::InputOnly }
 }

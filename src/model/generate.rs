@@ -27,18 +27,28 @@ const PREFILL_ROWS: usize = 2048;
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
     pub model: &'a Gemma3,
-    pub tokenizer: &'a Tokenizer,
     /// `None` is the base model.
     pub adapter: Option<&'a AdapterView>,
+    /// Tokens that end a completion.
+    pub stops: &'a [u32],
     pub seed: u64,
 }
 
+/// A prompt as tokens, and what to draw from it.
+pub struct TokenRequest {
+    pub prompt: Vec<u32>,
+    pub n_completions: usize,
+    /// Draws are keyed by (seed, stream, completion index).
+    pub stream: u64,
+}
+
 /// One completion being written.
-struct Slot {
-    request: usize,
-    sibling: usize,
-    tokens: Vec<u32>,
-    logprobs: Vec<f32>,
+pub struct Slot {
+    pub request: usize,
+    pub sibling: usize,
+    pub tokens: Vec<u32>,
+    /// Of each token, under the distribution it was drawn from.
+    pub logprobs: Vec<f32>,
     rng: ChaCha8Rng,
     cache: Cache,
     /// Tokens already handed out as text.
@@ -49,42 +59,57 @@ struct Slot {
 /// Draws all completions of all requests; see [`crate::task::Generate::generate`].
 pub fn generate(
     source: Source,
+    tokenizer: &Tokenizer,
     requests: &[GenerateRequest],
     sampling: Sampling,
     on_token: &mut dyn FnMut(usize, usize, &str) -> bool,
 ) -> Result<Vec<Vec<Completion>>> {
-    let prompts: Vec<Vec<u32>> = requests.iter().map(|r| source.tokenizer.encode_chat(&r.chat)).collect::<Result<_>>()?;
-    for prompt in &prompts {
-        let (n, limit) = (prompt.len() + sampling.max_tokens, source.model.n_positions());
+    let encode = |r: &GenerateRequest| {
+        Ok(TokenRequest { prompt: tokenizer.encode_chat(&r.chat)?, n_completions: r.n_completions, stream: r.stream })
+    };
+    let token_requests: Vec<TokenRequest> = requests.iter().map(encode).collect::<Result<_>>()?;
+    let slots = generate_tokens(source, &token_requests, sampling, &mut |slots| show(slots, tokenizer, on_token))?;
+    collect(slots, requests, tokenizer)
+}
+
+/// The same in tokens. `watch` sees all slots after every token; false aborts those still open.
+pub fn generate_tokens(
+    source: Source,
+    requests: &[TokenRequest],
+    sampling: Sampling,
+    watch: &mut dyn FnMut(&mut [Slot]) -> Result<bool>,
+) -> Result<Vec<Slot>> {
+    for request in requests {
+        let (n, limit) = (request.prompt.len() + sampling.max_tokens, source.model.n_positions());
         ensure!(
             n <= limit,
             "a prompt of {} tokens and {} new ones do not fit {limit} positions",
-            prompt.len(),
+            request.prompt.len(),
             sampling.max_tokens
         );
     }
+    let prompts: Vec<&[u32]> = requests.iter().map(|r| r.prompt.as_slice()).collect();
     let (caches, first_logits) = prefill(source, &prompts)?;
     let mut slots = open_slots(source, requests);
     let first: Vec<&[f32]> = slots.iter().map(|s| first_logits[s.request].as_slice()).collect();
-    draw(&mut slots.iter_mut().collect::<Vec<_>>(), &first, sampling, source.tokenizer);
+    draw(&mut slots.iter_mut().collect::<Vec<_>>(), &first, sampling, source.stops);
     loop {
-        if !show(&mut slots, source.tokenizer, on_token)? {
+        if !watch(&mut slots)? {
             slots.iter_mut().filter(|s| s.stop.is_none()).for_each(|s| s.stop = Some(StopReason::Aborted));
         }
         let mut active: Vec<&mut Slot> = slots.iter_mut().filter(|s| s.stop.is_none()).collect();
         if active.is_empty() {
-            break;
+            return Ok(slots);
         }
         let logits = decode(source, &prompts, &caches, &mut active)?;
         let vocab = source.model.spec.vocab_size;
         let rows: Vec<&[f32]> = logits.chunks(vocab).collect();
-        draw(&mut active, &rows, sampling, source.tokenizer);
+        draw(&mut active, &rows, sampling, source.stops);
     }
-    collect(slots, requests, source.tokenizer)
 }
 
 /// Reads every prompt; returns its cache and the logits after its last token.
-fn prefill(source: Source, prompts: &[Vec<u32>]) -> Result<(Vec<Cache>, Vec<Vec<f32>>)> {
+fn prefill(source: Source, prompts: &[&[u32]]) -> Result<(Vec<Cache>, Vec<Vec<f32>>)> {
     let mut caches = vec![Cache::new(source.model.spec.n_layers()); prompts.len()];
     let mut logits = Vec::with_capacity(prompts.len());
     let mut from = 0;
@@ -93,7 +118,7 @@ fn prefill(source: Source, prompts: &[Vec<u32>]) -> Result<(Vec<Cache>, Vec<Vec<
         let mut to = from;
         while to < prompts.len() && (to == from || ids.len() + prompts[to].len() <= PREFILL_ROWS) {
             plan.push_root(prompts[to].len());
-            ids.extend_from_slice(&prompts[to]);
+            ids.extend_from_slice(prompts[to]);
             last.push((ids.len() - 1) as u32);
             to += 1;
         }
@@ -107,7 +132,7 @@ fn prefill(source: Source, prompts: &[Vec<u32>]) -> Result<(Vec<Cache>, Vec<Vec<
     Ok((caches, logits))
 }
 
-fn open_slots(source: Source, requests: &[GenerateRequest]) -> Vec<Slot> {
+fn open_slots(source: Source, requests: &[TokenRequest]) -> Vec<Slot> {
     let slot = |request: usize, sibling: usize| Slot {
         request,
         sibling,
@@ -122,7 +147,7 @@ fn open_slots(source: Source, requests: &[GenerateRequest]) -> Vec<Slot> {
 }
 
 /// One forward for the newest token of every active slot; flat logits (slots, V).
-fn decode(source: Source, prompts: &[Vec<u32>], caches: &[Cache], active: &mut [&mut Slot]) -> Result<Vec<f32>> {
+fn decode(source: Source, prompts: &[&[u32]], caches: &[Cache], active: &mut [&mut Slot]) -> Result<Vec<f32>> {
     let ids: Vec<u32> = active.iter().filter_map(|s| s.tokens.last().copied()).collect();
     let positions = active.iter().map(|s| (prompts[s.request].len() + s.tokens.len() - 1) as u32).collect();
     let mut attend = Decode { rows: active.iter_mut().map(|s| (&caches[s.request], &mut s.cache)).collect() };
@@ -131,12 +156,12 @@ fn decode(source: Source, prompts: &[Vec<u32>], caches: &[Cache], active: &mut [
 }
 
 /// Draws one token for every slot from its row of logits.
-fn draw(slots: &mut [&mut Slot], logits: &[&[f32]], sampling: Sampling, tokenizer: &Tokenizer) {
+fn draw(slots: &mut [&mut Slot], logits: &[&[f32]], sampling: Sampling, stops: &[u32]) {
     slots.par_iter_mut().zip(logits.par_iter()).for_each(|(slot, logits)| {
         let (token, logprob) = pick(logits, sampling.temperature, &mut slot.rng);
         slot.tokens.push(token);
         slot.logprobs.push(logprob);
-        if tokenizer.stops.contains(&token) {
+        if stops.contains(&token) {
             slot.stop = Some(StopReason::EndOfTurn);
         } else if slot.tokens.len() >= sampling.max_tokens {
             slot.stop = Some(StopReason::Length);

@@ -14,7 +14,7 @@ use super::{
     weights::Weights,
 };
 use crate::{
-    config::LoraConfig,
+    config::{LoraConfig, Precision},
     task::{Completion, Generate, GenerateRequest, Sampling},
 };
 
@@ -25,26 +25,47 @@ const NANO_TOKENIZER: &[u8] = include_bytes!("../../assets/nano/tokenizer.json")
 /// Sequences longer than this are refused; MEDEC notes with prompt and reasoning stay far below (research: medserl-peers §1.3).
 const MAX_POSITIONS: usize = 4096;
 
+/// Rows of one forward and backward in training where nothing else is said.
+pub const MICRO_ROWS: usize = 2048;
+
+/// Activations of a micro-batch beyond this are recomputed instead of kept.
+const KEEP_ALL_BELOW: usize = 2 << 30;
+
 /// A model ready to write, to be scored and to be trained.
 pub struct Policy {
     pub model: Gemma3,
     pub tokenizer: Tokenizer,
     pub adapter: Adapter,
     pub seed: u64,
+    /// Whether the update keeps only layer inputs and computes each layer twice; see [`super::batch::TokenBatch::backward`].
+    pub recompute: bool,
+    /// Rows of one forward and backward in training, about; bounds memory.
+    pub micro_rows: usize,
 }
 
 impl Policy {
     /// Opens the configured model with a fresh adapter.
-    pub fn open(model: &str, lora: &LoraConfig, seed: u64) -> Result<Policy> {
-        let device = Device::Cpu;
+    pub fn open(model: &str, precision: Precision, lora: &LoraConfig, seed: u64) -> Result<Policy> {
         let (spec, weights, tokenizer) = match hub::locate(model)? {
-            Location::Nano => open_nano(&device)?,
-            Location::Folder(dir) => open_dir(&dir, &device)?,
-            Location::Hub(id) => open_dir(&hub::fetch(&id)?, &device)?,
+            Location::Nano => open_nano(precision)?,
+            Location::Folder(dir) => open_dir(&dir, precision)?,
+            Location::Hub(id) => open_dir(&hub::fetch(&id)?, precision)?,
         };
-        let adapter = Adapter::new(&spec, lora.rank, lora.alpha, seed, &device)?;
-        let model = Gemma3::new(spec, &weights, MAX_POSITIONS)?;
-        Ok(Policy { model, tokenizer, adapter, seed })
+        Policy::assemble(spec, &weights, tokenizer, lora, seed)
+    }
+
+    fn assemble(spec: Spec, weights: &Weights, tokenizer: Tokenizer, lora: &LoraConfig, seed: u64) -> Result<Policy> {
+        let adapter = Adapter::new(&spec, lora.rank, lora.alpha, seed, &Device::Cpu)?;
+        let model = Gemma3::new(spec, weights, MAX_POSITIONS)?;
+        let recompute = model.spec.activation_bytes_a_row() * MICRO_ROWS > KEEP_ALL_BELOW;
+        Ok(Policy { model, tokenizer, adapter, seed, recompute, micro_rows: MICRO_ROWS })
+    }
+
+    /// A shape with random frozen weights, for measuring. Its tokenizer is nano's and means nothing here.
+    pub fn random(spec: Spec, precision: Precision, lora: &LoraConfig) -> Result<Policy> {
+        let weights = Weights::random(&spec, precision, 3)?;
+        let tokenizer = Tokenizer::from_bytes(NANO_TOKENIZER, "the embedded tokenizer")?;
+        Policy::assemble(spec, &weights, tokenizer, lora, 1)
     }
 
     /// A writer with the adapter as it stands now.
@@ -58,16 +79,17 @@ impl Policy {
     }
 }
 
-fn open_nano(device: &Device) -> Result<(Spec, Weights, Tokenizer)> {
+fn open_nano(precision: Precision) -> Result<(Spec, Weights, Tokenizer)> {
+    let precision = if precision == Precision::Stored { Precision::F32 } else { precision };
     let config = serde_json::from_slice(NANO_CONFIG).context("the embedded configuration is damaged")?;
-    let weights = Weights::from_bytes(NANO_WEIGHTS, "the embedded nano model", device)?;
+    let weights = Weights::from_bytes(NANO_WEIGHTS, "the embedded nano model", precision)?;
     Ok((Spec::from_json(&config)?, weights, Tokenizer::from_bytes(NANO_TOKENIZER, "the embedded tokenizer")?))
 }
 
-fn open_dir(dir: &std::path::Path, device: &Device) -> Result<(Spec, Weights, Tokenizer)> {
+fn open_dir(dir: &std::path::Path, precision: Precision) -> Result<(Spec, Weights, Tokenizer)> {
     let spec = Spec::load(&dir.join("config.json"))?;
     let tokenizer = Tokenizer::load(&dir.join("tokenizer.json"))?;
-    Ok((spec, Weights::load_dir(dir, device)?, tokenizer))
+    Ok((spec, Weights::load_dir(dir, precision)?, tokenizer))
 }
 
 /// The policy holding a pen: adapter on (as of now) or off.
@@ -84,6 +106,7 @@ impl Generate for Writer<'_> {
         on_token: &mut dyn FnMut(usize, usize, &str) -> bool,
     ) -> Result<Vec<Vec<Completion>>> {
         let Policy { model, tokenizer, seed, .. } = self.policy;
-        generate(Source { model, tokenizer, adapter: self.view.as_ref(), seed: *seed }, requests, sampling, on_token)
+        let source = Source { model, adapter: self.view.as_ref(), stops: &tokenizer.stops, seed: *seed };
+        generate(source, tokenizer, requests, sampling, on_token)
     }
 }

@@ -85,6 +85,13 @@ impl Spec {
         self.vocab_size * self.hidden_size + self.n_layers() * layer + self.hidden_size
     }
 
+    /// Bytes that one token row keeps for the backward, over all layers: every op's input and output in f32, about.
+    pub fn activation_bytes_a_row(&self) -> usize {
+        let (q, kv) = (self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim);
+        // Norms, residuals and projections of H; q, k, v before and after norm and rope, the mix; gate, up and their product.
+        4 * self.n_layers() * (10 * self.hidden_size + 4 * q + 5 * kv + 3 * self.intermediate_size)
+    }
+
     /// The configuration as transformers spells it for `Gemma3ForCausalLM` (published 4.5x spelling).
     pub fn to_json(&self) -> Value {
         let pattern = self.global_layers.iter().position(|g| *g).map_or(self.n_layers() + 1, |i| i + 1);

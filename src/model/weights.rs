@@ -1,66 +1,152 @@
 //! Checkpoint tensors of the text tower by their bare names (`layers.0.mlp.up_proj.weight`), whatever prefix a file uses.
+//! Files are read tensor by tensor, so a 9 GB checkpoint never lies in memory twice.
 
 use std::{
     collections::HashMap,
+    fs::File,
+    io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, ensure};
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{Device, Tensor, Var};
+use rayon::prelude::*;
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde_json::Value;
 
-use super::{random, spec::Spec};
+use super::{ops::matrix::Matrix, random, spec::Spec};
+use crate::config::Precision;
 
 /// Prefixes seen in published and saved checkpoints; towers under other names are skipped.
 const PREFIXES: [&str; 3] = ["language_model.model.", "model.language_model.", "model."];
 const SKIPPED: [&str; 5] =
     ["vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.", "lm_head."];
 
-/// Named tensors, all f32 on the CPU for now.
+/// A safetensors header longer than this is refused, as the format's own library does.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// Named tensors. Matrices are kept as the wanted precision says, everything else in f32.
 pub struct Weights {
-    tensors: HashMap<String, Tensor>,
+    tensors: HashMap<String, Stored>,
+    precision: Precision,
     source: String,
+}
+
+struct Stored {
+    shape: Vec<usize>,
+    /// A vector is a matrix of one row.
+    values: Matrix,
 }
 
 impl Weights {
     /// Reads `model.safetensors`, or the shards named by `model.safetensors.index.json`, from a model folder.
-    pub fn load_dir(dir: &Path, device: &Device) -> Result<Weights> {
-        let mut weights = Weights { tensors: HashMap::new(), source: dir.display().to_string() };
+    pub fn load_dir(dir: &Path, precision: Precision) -> Result<Weights> {
+        let mut weights = Weights { tensors: HashMap::new(), precision, source: dir.display().to_string() };
         for path in shard_paths(dir)? {
-            let tensors =
-                candle_core::safetensors::load(&path, device).with_context(|| format!("cannot read {}", path.display()))?;
-            weights.add(tensors)?;
+            let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let len = file.metadata().with_context(|| format!("cannot read {}", path.display()))?.len();
+            weights.read(file, len).with_context(|| format!("in {}", path.display()))?;
         }
         ensure!(!weights.tensors.is_empty(), "{} holds no Gemma 3 text weights", dir.display());
         Ok(weights)
     }
 
     /// Reads one safetensors buffer.
-    pub fn from_bytes(bytes: &[u8], source: &str, device: &Device) -> Result<Weights> {
-        let mut weights = Weights { tensors: HashMap::new(), source: source.to_owned() };
-        weights.add(candle_core::safetensors::load_buffer(bytes, device).with_context(|| format!("in {source}"))?)?;
+    pub fn from_bytes(bytes: &[u8], source: &str, precision: Precision) -> Result<Weights> {
+        let mut weights = Weights { tensors: HashMap::new(), precision, source: source.to_owned() };
+        weights.read(std::io::Cursor::new(bytes), bytes.len() as u64).with_context(|| format!("in {source}"))?;
         Ok(weights)
     }
 
-    fn add(&mut self, tensors: HashMap<String, Tensor>) -> Result<()> {
-        for (key, tensor) in tensors {
+    fn read(&mut self, mut from: impl Read + Seek, len: u64) -> Result<()> {
+        let (metadata, start) = header(&mut from, len)?;
+        let mut entries: Vec<(String, &TensorInfo)> = metadata.tensors().into_iter().collect();
+        entries.sort_by_key(|(_, info)| info.data_offsets.0);
+        for (key, info) in entries {
             if SKIPPED.iter().any(|s| key.starts_with(s)) {
                 continue;
             }
-            let bare = PREFIXES
-                .iter()
-                .find_map(|p| key.strip_prefix(p))
-                .with_context(|| format!("{}: unknown tensor {key}", self.source))?;
-            self.tensors.insert(bare.to_owned(), tensor.to_dtype(DType::F32)?);
+            let bare = PREFIXES.iter().find_map(|p| key.strip_prefix(p)).with_context(|| format!("unknown tensor {key}"))?;
+            let (first, last) = info.data_offsets;
+            let mut bytes = vec![0u8; last - first];
+            from.seek(SeekFrom::Start(start + first as u64))?;
+            from.read_exact(&mut bytes).with_context(|| format!("the file ends inside {key}"))?;
+            let values = self.keep(bare, info, &bytes).with_context(|| format!("in {key}"))?;
+            self.tensors.insert(bare.to_owned(), Stored { shape: info.shape.clone(), values });
         }
         Ok(())
     }
 
-    /// Looks a tensor up and checks its shape.
-    pub fn get(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        let tensor = self.tensors.get(name).with_context(|| format!("{} has no tensor {name}", self.source))?;
-        ensure!(tensor.dims() == shape, "{}: {name} is {:?}, its configuration says {shape:?}", self.source, tensor.dims());
-        Ok(tensor.clone())
+    /// Turns file bytes into what is kept. Of the 8-bit form the embedding is left out: it is the head too, and a rounded head
+    /// moves every log-prob.
+    fn keep(&self, name: &str, info: &TensorInfo, bytes: &[u8]) -> Result<Matrix> {
+        let (rows, cols) = match info.shape.as_slice() {
+            [rows, cols] => (*rows, *cols),
+            [cols] => (1, *cols),
+            other => anyhow::bail!("shape {other:?}: only vectors and matrices are known"),
+        };
+        let halves = || bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+        let is_matrix = info.shape.len() == 2;
+        let floats: Vec<f32> = match info.dtype {
+            Dtype::BF16 if is_matrix && self.precision != Precision::F32 => {
+                let matrix = Matrix::from_bf16(halves().collect(), rows, cols)?;
+                return if self.precision == Precision::Int8 && name.contains("_proj") {
+                    Ok(matrix.quantised()?)
+                } else {
+                    Ok(matrix)
+                };
+            }
+            Dtype::BF16 => halves().map(|bits| f32::from_bits(u32::from(bits) << 16)).collect(),
+            Dtype::F16 => halves().map(half_to_f32).collect(),
+            Dtype::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            other => anyhow::bail!("{other:?} weights cannot be read; F32, BF16 and F16 can"),
+        };
+        let matrix = Matrix::F32(Tensor::from_vec(floats, (rows, cols), &Device::Cpu)?);
+        Ok(match self.precision {
+            Precision::Int8 if is_matrix && name.contains("_proj") => matrix.quantised()?,
+            Precision::Bf16 | Precision::Int8 if is_matrix => matrix.rounded()?,
+            _ => matrix,
+        })
+    }
+
+    fn stored(&self, name: &str, shape: &[usize]) -> Result<&Matrix> {
+        let stored = self.tensors.get(name).with_context(|| format!("{} has no tensor {name}", self.source))?;
+        ensure!(stored.shape == shape, "{}: {name} is {:?}, its configuration says {shape:?}", self.source, stored.shape);
+        Ok(&stored.values)
+    }
+
+    /// A weight matrix (out, in).
+    pub fn matrix(&self, name: &str, shape: (usize, usize)) -> Result<Matrix> {
+        Ok(self.stored(name, &[shape.0, shape.1])?.clone())
+    }
+
+    /// A vector in f32, such as a norm's weight.
+    pub fn vector(&self, name: &str, len: usize) -> Result<Tensor> {
+        match self.stored(name, &[len])? {
+            Matrix::F32(tensor) if tensor.rank() == 1 => Ok(tensor.clone()),
+            Matrix::F32(tensor) => Ok(tensor.reshape(len)?),
+            _ => unreachable!("vectors are kept in f32"),
+        }
+    }
+
+    /// Frozen random weights of a shape, for measuring: projections and embedding uniform in ±0.035, norms zero.
+    pub fn random(spec: &Spec, precision: Precision, seed: u64) -> Result<Weights> {
+        let mut tensors = HashMap::new();
+        for (index, (name, shape)) in names(spec).into_iter().enumerate() {
+            let values = match shape.as_slice() {
+                [rows, cols] => {
+                    let stream = seed.wrapping_add((index as u64) << 40);
+                    let matrix = match precision {
+                        Precision::F32 | Precision::Stored => Matrix::F32(random_f32(stream, *rows, *cols)?),
+                        Precision::Bf16 | Precision::Int8 => Matrix::from_bf16(random_bf16(stream, rows * cols), *rows, *cols)?,
+                    };
+                    if precision == Precision::Int8 && name.contains("_proj") { matrix.quantised()? } else { matrix }
+                }
+                _ => Matrix::F32(Tensor::zeros((1, shape[0]), candle_core::DType::F32, &Device::Cpu)?),
+            };
+            tensors.insert(name, Stored { shape, values });
+        }
+        Ok(Weights { tensors, precision, source: "random weights".into() })
     }
 
     /// Fresh trainable weights for pretraining: normal with standard deviation 0.02 (projections into the residual stream
@@ -75,9 +161,43 @@ impl Weights {
             };
             vars.push((name, Var::from_tensor(&Tensor::from_vec(values, shape, device)?)?));
         }
-        let tensors = vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
-        Ok((Weights { tensors, source: "fresh weights".into() }, vars))
+        let stored = |var: &Var| Stored { shape: var.dims().to_vec(), values: Matrix::F32(var.as_tensor().clone()) };
+        let tensors = vars.iter().map(|(name, var)| (name.clone(), stored(var))).collect();
+        Ok((Weights { tensors, precision: Precision::F32, source: "fresh weights".into() }, vars))
     }
+}
+
+/// Four 16-bit draws from a counter (SplitMix64; Steele et al. 2014): measuring needs fast numbers, not good ones.
+fn four_draws(counter: u64) -> [u16; 4] {
+    let mut z = counter.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^= z >> 31;
+    [z as u16, (z >> 16) as u16, (z >> 32) as u16, (z >> 48) as u16]
+}
+
+fn small(draw: u16) -> f32 {
+    (f32::from(draw) / 65_536.0 - 0.5) * 0.07
+}
+
+fn random_bf16(stream: u64, n: usize) -> Vec<u16> {
+    let mut bits = vec![0u16; n];
+    bits.par_chunks_mut(4).enumerate().for_each(|(i, four)| {
+        for (bits, draw) in four.iter_mut().zip(four_draws(stream + i as u64)) {
+            *bits = (small(draw).to_bits() >> 16) as u16;
+        }
+    });
+    bits
+}
+
+fn random_f32(stream: u64, rows: usize, cols: usize) -> Result<Tensor> {
+    let mut values = vec![0f32; rows * cols];
+    values.par_chunks_mut(4).enumerate().for_each(|(i, four)| {
+        for (value, draw) in four.iter_mut().zip(four_draws(stream + i as u64)) {
+            *value = small(draw);
+        }
+    });
+    Ok(Tensor::from_vec(values, (rows, cols), &Device::Cpu)?)
 }
 
 fn weight_std(spec: &Spec, name: &str) -> Option<f32> {
@@ -105,6 +225,34 @@ pub fn names(spec: &Spec) -> Vec<(String, Vec<usize>)> {
         }
     }
     names
+}
+
+/// The header, and where the data begins.
+fn header(from: &mut (impl Read + Seek), len: u64) -> Result<(Metadata, u64)> {
+    let mut size = [0u8; 8];
+    from.read_exact(&mut size).context("the file is too short for safetensors")?;
+    let size = u64::from_le_bytes(size);
+    ensure!(size <= MAX_HEADER.min(len - 8), "the header claims {size} bytes of a file of {len}");
+    let mut text = vec![0u8; size as usize];
+    from.read_exact(&mut text)?;
+    let metadata: Metadata = serde_json::from_slice(&text).context("the header is damaged")?;
+    let data = len - 8 - size;
+    ensure!(
+        metadata.data_len() as u64 == data,
+        "the header describes {} bytes of data, the file has {data}",
+        metadata.data_len()
+    );
+    Ok((metadata, 8 + size))
+}
+
+/// IEEE half precision to single, exactly.
+fn half_to_f32(bits: u16) -> f32 {
+    let (sign, exponent, fraction) = (u32::from(bits >> 15) << 31, u32::from(bits >> 10) & 31, u32::from(bits) & 1023);
+    match exponent {
+        0 => f32::from_bits(sign | (fraction as f32 * 2f32.powi(-24)).to_bits()),
+        31 => f32::from_bits(sign | 0x7f80_0000 | fraction << 13),
+        _ => f32::from_bits(sign | (exponent + 112) << 23 | fraction << 13),
+    }
 }
 
 fn shard_paths(dir: &Path) -> Result<Vec<PathBuf>> {

@@ -91,7 +91,7 @@ impl Run {
         outlet.say(Level::Info, &format!("run {} in {}", dir.id(), dir.0.display()));
         let notes = sources::load(&config)?;
         notes.remarks.iter().for_each(|remark| outlet.say(Level::Info, remark));
-        let policy = Policy::open(&config.model, &config.lora, config.seed)?;
+        let policy = Policy::open(&config.model, config.precision, &config.lora, config.seed)?;
         let (n_base, n_adapter) =
             (policy.model.spec.n_parameters(), policy.adapter.vars().iter().map(|(_, v)| v.elem_count()).sum::<usize>());
         outlet.say(

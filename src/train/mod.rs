@@ -2,6 +2,7 @@
 
 pub mod advantage;
 pub mod algo;
+pub mod bench;
 pub mod checkpoint;
 pub mod loss;
 pub mod optimizer;

@@ -1,5 +1,7 @@
 //! AdamW with its own saved moments, gradient clipping by global norm, and the learning-rate schedule.
 
+use std::ops::Range;
+
 use anyhow::{Result, ensure};
 use candle_core::{Tensor, Var, backprop::GradStore};
 use rayon::prelude::*;
@@ -36,9 +38,10 @@ impl Gradients {
         Gradients(vars.iter().map(|(_, v)| vec![0f32; v.elem_count()]).collect())
     }
 
-    /// Adds one backward pass. A variable without a gradient is an error: somewhere the graph is cut (design law 4).
-    pub fn add(&mut self, vars: &[(String, Var)], store: &GradStore) -> Result<()> {
-        for ((name, var), sum) in vars.iter().zip(&mut self.0) {
+    /// Adds one backward pass over the variables in `range`. One of them without a gradient is an error: somewhere the graph is
+    /// cut (design law 4).
+    pub fn add(&mut self, vars: &[(String, Var)], range: Range<usize>, store: &GradStore) -> Result<()> {
+        for ((name, var), sum) in vars[range.clone()].iter().zip(&mut self.0[range]) {
             let Some(grad) = store.get(var) else { anyhow::bail!("no gradient reached {name}") };
             let grad = grad.flatten_all()?.to_vec1::<f32>()?;
             ensure!(grad.len() == sum.len(), "gradient of {name} has {} values, expected {}", grad.len(), sum.len());

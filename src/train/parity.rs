@@ -13,7 +13,7 @@ use super::{
     optimizer::{AdamW, Gradients, Moments},
 };
 use crate::{
-    config::Estimator,
+    config::{Estimator, Precision},
     model::{
         batch::TokenBatch,
         gemma3::{Gemma3, OverPlan},
@@ -132,7 +132,7 @@ impl Case {
         let spec = Spec::load(&dir.join(config))?;
         let bytes =
             std::fs::read(dir.join(model_file)).with_context(|| format!("cannot read {}", dir.join(model_file).display()))?;
-        let weights = Weights::from_bytes(&bytes, model_file, &device)?;
+        let weights = Weights::from_bytes(&bytes, model_file, Precision::Stored)?;
         let adapter = Adapter::load(&spec, &dir.join("adapter"), &device)?;
         let golden = Golden::load(&dir.join("expected.safetensors"))?;
         let n_sequences = (0..).take_while(|i| golden.0.contains_key(&format!("seq{i}.ids"))).count();
@@ -218,13 +218,14 @@ impl Case {
 
     /// Gradients of sum(slope * logprob), where the slopes may depend on the log-probs.
     fn backward(&self, batch: &TokenBatch, slopes: impl FnOnce(&[f32]) -> Vec<f32>) -> Result<(Vec<f32>, Gradients)> {
-        let logprobs = batch.forward(&self.model, Some(&self.adapter.tracked()), 1.0)?.get(0)?;
-        let values: Vec<f32> = logprobs.to_vec1()?;
-        let slopes = slopes(&values);
-        let n = slopes.len();
-        let loss = (logprobs * Tensor::from_vec(slopes, n, self.model.device())?)?.sum_all()?;
-        let mut grads = Gradients::zeros(self.adapter.vars());
-        grads.add(self.adapter.vars(), &loss.backward()?)?;
+        let (mut values, mut grads) = (Vec::new(), Gradients::zeros(self.adapter.vars()));
+        let slopes = |logprobs: &[f32], _entropies: &[f32]| {
+            values = logprobs.to_vec();
+            slopes(logprobs)
+        };
+        batch.backward(&self.model, &self.adapter, 1.0, false, slopes, &mut |range, store| {
+            grads.add(self.adapter.vars(), range, store)
+        })?;
         Ok((values, grads))
     }
 

@@ -206,7 +206,7 @@ impl Pretraining {
         let n = weights.len();
         let slopes: Vec<f32> = weights.iter().map(|w| -w / total_weight).collect();
         let loss = (logprobs * Tensor::from_vec(slopes, n, &Device::Cpu)?)?.sum_all()?;
-        grads.add(&self.vars, &loss.backward()?)
+        grads.add(&self.vars, 0..self.vars.len(), &loss.backward()?)
     }
 
     fn append_curve(&self, point: &CurvePoint) -> Result<()> {

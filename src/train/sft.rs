@@ -1,16 +1,12 @@
 //! The supervised warm-up: completion-only loss, the end-of-turn token included, so that the policy learns to stop.
 
 use anyhow::{Result, ensure};
-use candle_core::Tensor;
 
-use super::{
-    optimizer::{AdamW, Gradients, Moments, Schedule},
-    update::MICRO_ROWS,
-};
+use super::optimizer::{AdamW, Gradients, Moments, Schedule};
 use crate::{
     config::SftConfig,
     data::SftExample,
-    model::{Policy, batch::TokenBatch, ops::logprob::LOGPROB},
+    model::{Policy, batch::TokenBatch},
     task::{Generate, GenerateRequest, Sampling, verdict},
 };
 
@@ -103,16 +99,18 @@ fn gradients(policy: &Policy, batch: &[(Vec<u32>, Vec<u32>)]) -> Result<(Gradien
         let mut n_rows = 0;
         let fits = rest.iter().take_while(|(p, c)| {
             n_rows += p.len() + c.len();
-            n_rows <= MICRO_ROWS
+            n_rows <= policy.micro_rows
         });
         let (now, later) = rest.split_at(fits.count().max(1));
         rest = later;
         let mut tokens = TokenBatch::default();
         now.iter().for_each(|(prompt, completion)| tokens.push(prompt, &[completion]));
-        let logprobs = tokens.forward(&policy.model, Some(&policy.adapter.tracked()), 1.0)?.get(LOGPROB)?;
-        let loss = (logprobs.sum_all()? * (-1.0 / total as f64))?;
-        loss_sum += f64::from(loss.to_scalar::<f32>()?);
-        grads.add(policy.adapter.vars(), &Tensor::backward(&loss)?)?;
+        let slopes = |logprobs: &[f32], _entropies: &[f32]| {
+            loss_sum -= logprobs.iter().map(|l| f64::from(*l)).sum::<f64>() / total as f64;
+            vec![-1.0 / total as f32; logprobs.len()]
+        };
+        let Policy { model, adapter, recompute, .. } = policy;
+        tokens.backward(model, adapter, 1.0, *recompute, slopes, &mut |range, store| grads.add(adapter.vars(), range, store))?;
     }
     Ok((grads, loss_sum, total as u64))
 }

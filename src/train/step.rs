@@ -14,7 +14,7 @@ use anyhow::Result;
 use super::{
     algo::Algo,
     optimizer::{Moments, Schedule},
-    update::{PromptGroup, Trajectory, UpdateReport, total_rows, update},
+    update::{PromptGroup, Trajectory, UpdateReport, reference_logprobs, total_rows, update},
 };
 use crate::{
     config::{RunConfig, ScribePolicy},
@@ -224,7 +224,9 @@ impl Trainer {
         };
         let schedule = self.schedule();
         let temperature = self.config.doctor.temperature;
-        let report = update(&self.policy, &groups, &self.algo, temperature, &schedule, &mut self.moments, &mut progress)?;
+        let reference = reference_logprobs(&self.policy, &groups, temperature)?;
+        let report =
+            update(&self.policy, &groups, &reference, &self.algo, temperature, &schedule, &mut self.moments, &mut progress)?;
         Ok((report, tokens))
     }
 

@@ -1,7 +1,6 @@
 //! From scored rollouts to a changed adapter: advantages, clipped loss, gradients in micro-batches, AdamW.
 
 use anyhow::Result;
-use candle_core::Tensor;
 
 use super::{
     advantage::{Episode, advantages, k1},
@@ -9,15 +8,7 @@ use super::{
     loss::token_loss,
     optimizer::{Gradients, Moments, Schedule},
 };
-use crate::model::{
-    Policy,
-    batch::TokenBatch,
-    ops::logprob::{ENTROPY, LOGPROB},
-    random,
-};
-
-/// Rows of one forward and backward, about; bounds memory.
-pub const MICRO_ROWS: usize = 2048;
+use crate::model::{Policy, batch::TokenBatch, random};
 
 /// One prompt with its completions, as tokens.
 #[derive(Clone, Debug)]
@@ -62,19 +53,21 @@ struct Sums {
     n: f64,
 }
 
-/// Runs all optimizer steps of one policy update. `progress(rows done, rows in all)` is called after each micro-batch.
+/// Runs all optimizer steps of one policy update. `reference` is that of [`reference_logprobs`]; `progress(rows done, rows in
+/// all)` is called after each micro-batch.
+#[allow(clippy::too_many_arguments)]
 pub fn update(
     policy: &Policy,
     groups: &[PromptGroup],
+    reference: &[Vec<f32>],
     algo: &Algo,
     temperature: f32,
     schedule: &Schedule,
     moments: &mut Moments,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<UpdateReport> {
-    let reference = reference_logprobs(policy, groups, temperature)?;
-    let per_token = advantages(&episodes(groups, &reference), &algo.shaping());
-    let mut report = UpdateReport { kl: mean_kl(groups, &reference), ..UpdateReport::default() };
+    let per_token = advantages(&episodes(groups, reference), &algo.shaping());
+    let mut report = UpdateReport { kl: mean_kl(groups, reference), ..UpdateReport::default() };
     let first_of: Vec<usize> = starts(groups);
     let rows_in_all = total_rows(groups, algo);
     let (mut rows_done, mut n_steps) = (0, 0u32);
@@ -85,7 +78,7 @@ pub fn update(
             let lengths: Vec<usize> = batch.iter().flat_map(|g| groups[*g].completions.iter().map(|c| c.tokens.len())).collect();
             let weights = algo.token_weights(&lengths);
             let mut done = 0;
-            for micro in micro_batches(groups, &batch) {
+            for micro in micro_batches(groups, &batch, policy.micro_rows) {
                 let n: usize = micro.iter().map(|g| groups[*g].completions.len()).sum();
                 let view =
                     Micro { groups, ids: &micro, per_token: &per_token, first_of: &first_of, weights: &weights[done..done + n] };
@@ -155,10 +148,10 @@ fn episodes<'a>(groups: &'a [PromptGroup], reference: &'a [Vec<f32>]) -> Vec<Epi
 
 /// Log-probs with the adapter off, one row a completion. Without a KL penalty they only feed the metric, and are computed all the same:
 /// drift from the reference is the first thing to look at when a run goes wrong.
-fn reference_logprobs(policy: &Policy, groups: &[PromptGroup], temperature: f32) -> Result<Vec<Vec<f32>>> {
+pub fn reference_logprobs(policy: &Policy, groups: &[PromptGroup], temperature: f32) -> Result<Vec<Vec<f32>>> {
     let mut all = Vec::new();
     let ids: Vec<usize> = (0..groups.len()).collect();
-    for micro in micro_batches(groups, &ids) {
+    for micro in micro_batches(groups, &ids, policy.micro_rows) {
         let batch = token_batch(groups, &micro);
         let (logprobs, _) = batch.score(&policy.model, None, temperature)?;
         all.extend(batch.spans.iter().map(|(first, len)| logprobs[*first..first + len].to_vec()));
@@ -183,14 +176,14 @@ fn batches(groups: &[PromptGroup], batch: usize, seed: u64, optimizer_step: u64,
     order.chunks(per_batch).map(<[usize]>::to_vec).collect()
 }
 
-/// Splits groups into forwards of about [`MICRO_ROWS`] rows, at least one group each.
-fn micro_batches(groups: &[PromptGroup], ids: &[usize]) -> Vec<Vec<usize>> {
+/// Splits groups into forwards of about `micro_rows` rows, at least one group each.
+fn micro_batches(groups: &[PromptGroup], ids: &[usize], micro_rows: usize) -> Vec<Vec<usize>> {
     let mut out: Vec<Vec<usize>> = Vec::new();
     let mut n_rows = usize::MAX;
     for g in ids {
         let more = rows(&groups[*g]);
         match out.last_mut() {
-            Some(last) if n_rows + more <= MICRO_ROWS => {
+            Some(last) if n_rows + more <= micro_rows => {
                 last.push(*g);
                 n_rows += more;
             }
@@ -216,14 +209,14 @@ struct Micro<'a> {
 impl Micro<'_> {
     fn backward(&self, policy: &Policy, algo: &Algo, temperature: f32, grads: &mut Gradients, sums: &mut Sums) -> Result<()> {
         let batch = token_batch(self.groups, self.ids);
-        let stats = batch.forward(&policy.model, Some(&policy.adapter.tracked()), temperature)?;
-        let logprobs = stats.get(LOGPROB)?;
-        let (values, entropies): (Vec<f32>, Vec<f32>) = (logprobs.to_vec1()?, stats.get(ENTROPY)?.to_vec1()?);
-        let slopes = self.slopes(algo, &values, &batch.spans, sums);
-        sums.entropy += entropies.iter().map(|e| f64::from(*e)).sum::<f64>();
-        let n = slopes.len();
-        let loss = (logprobs * Tensor::from_vec(slopes, n, policy.model.device())?)?.sum_all()?;
-        grads.add(policy.adapter.vars(), &loss.backward()?)
+        let slopes = |logprobs: &[f32], entropies: &[f32]| {
+            sums.entropy += entropies.iter().map(|e| f64::from(*e)).sum::<f64>();
+            self.slopes(algo, logprobs, &batch.spans, sums)
+        };
+        let Policy { model, adapter, recompute, .. } = policy;
+        batch.backward(model, adapter, temperature, *recompute, slopes, &mut |range, store| {
+            grads.add(adapter.vars(), range, store)
+        })
     }
 
     /// Slope of the weighted loss for every predicted token.

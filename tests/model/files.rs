@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::Tensor;
 use medserl::{
-    config::LoraConfig,
+    config::{LoraConfig, Precision},
     model::{Policy, hub, spec::Spec, tokenizer::Tokenizer, weights},
     task::{Chat, Role, Turn},
 };
@@ -26,7 +26,7 @@ fn text_survives_the_tokenizer() {
         let ids = tokenizer().encode(&text).unwrap();
         assert_eq!(tokenizer().decode(&ids).unwrap(), text);
     }
-    let text = corpus().next().unwrap();
+    let text: String = corpus().collect();
     assert!(tokenizer().encode(&text).unwrap().len() < text.len() * 3 / 4, "frequent pairs are merged");
     for tag in ["<thinking>", "</thinking>", "<verdict>", "</verdict>"] {
         assert_eq!(tokenizer().encode(tag).unwrap().len(), 1, "{tag}");
@@ -170,7 +170,10 @@ fn write_folder(dir: &std::path::Path) {
 fn a_model_folder_opens_and_a_broken_one_says_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
-    let open = || Policy::open(dir.to_str().unwrap(), &LoraConfig { rank: 2, alpha: 4.0 }, 1).map_err(|e| format!("{e:#}"));
+    let open = || {
+        Policy::open(dir.to_str().unwrap(), Precision::Stored, &LoraConfig { rank: 2, alpha: 4.0 }, 1)
+            .map_err(|e| format!("{e:#}"))
+    };
     assert!(open().err().unwrap().contains("config.json"));
     write_folder(dir);
     let policy = open().unwrap();

@@ -36,8 +36,8 @@ fn write(
     requests: &[GenerateRequest],
     sampling: Sampling,
 ) -> Vec<Vec<Completion>> {
-    let source = Source { model, tokenizer: tokenizer(), adapter: Some(view), seed };
-    generate(source, requests, sampling, &mut |_, _, _| true).unwrap()
+    let source = Source { model, adapter: Some(view), stops: &tokenizer().stops, seed };
+    generate(source, tokenizer(), requests, sampling, &mut |_, _, _| true).unwrap()
 }
 
 #[test]
@@ -102,16 +102,16 @@ fn another_seed_stream_or_sibling_draws_another_text() {
 #[test]
 fn text_arrives_piece_by_piece_and_whole() {
     let (model, view) = (model(), awake().frozen());
-    let source = Source { model: &model, tokenizer: tokenizer(), adapter: Some(&view), seed: 1 };
+    let source = Source { model: &model, stops: &tokenizer().stops, adapter: Some(&view), seed: 1 };
     let mut heard = std::collections::BTreeMap::<(usize, usize), String>::new();
-    let all = generate(source, &requests(), WARM, &mut |request, sibling, delta| {
+    let all = generate(source, tokenizer(), &requests(), WARM, &mut |request, sibling, delta| {
         heard.entry((request, sibling)).or_default().push_str(delta);
         true
     })
     .unwrap();
     for (request, completions) in all.iter().enumerate() {
         for (sibling, c) in completions.iter().enumerate() {
-            assert_eq!(heard.get(&(request, sibling)), Some(&c.text));
+            assert_eq!(heard.get(&(request, sibling)).map_or("", String::as_str), c.text);
             assert_eq!(c.tokens.len(), c.rollout_logprobs.len());
             let stopped = c.tokens.last().is_some_and(|t| tokenizer().stops.contains(t));
             let expected = if stopped { StopReason::EndOfTurn } else { StopReason::Length };
@@ -123,9 +123,9 @@ fn text_arrives_piece_by_piece_and_whole() {
 #[test]
 fn drawing_ends_at_once_when_told_to() {
     let (model, view) = (model(), awake().frozen());
-    let source = Source { model: &model, tokenizer: tokenizer(), adapter: Some(&view), seed: 1 };
+    let source = Source { model: &model, stops: &tokenizer().stops, adapter: Some(&view), seed: 1 };
     let mut n = 0;
-    let all = generate(source, &requests(), WARM, &mut |_, _, _| {
+    let all = generate(source, tokenizer(), &requests(), WARM, &mut |_, _, _| {
         n += 1;
         n < 9
     })
@@ -140,8 +140,8 @@ fn drawing_ends_at_once_when_told_to() {
 #[test]
 fn a_prompt_that_cannot_fit_is_refused() {
     let (model, view) = (model(), awake().frozen());
-    let source = Source { model: &model, tokenizer: tokenizer(), adapter: Some(&view), seed: 1 };
+    let source = Source { model: &model, stops: &tokenizer().stops, adapter: Some(&view), seed: 1 };
     let long = request(&"fever ".repeat(600), 1, 1);
-    let error = generate(source, &[long], WARM, &mut |_, _, _| true).unwrap_err().to_string();
+    let error = generate(source, tokenizer(), &[long], WARM, &mut |_, _, _| true).unwrap_err().to_string();
     assert!(error.contains("512 positions"), "{error}");
 }

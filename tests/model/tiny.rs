@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::OnceLock};
 use candle_core::{Device, Tensor};
 use medserl::{
     clinic,
+    config::Precision,
     model::{
         gemma3::Gemma3,
         lora::Adapter,
@@ -51,7 +52,7 @@ pub fn model() -> Gemma3 {
     let tensors: HashMap<String, Tensor> = vars.iter().enumerate().map(loud).collect();
     let dir = tempfile::tempdir().unwrap();
     candle_core::safetensors::save(&tensors, dir.path().join("model.safetensors")).unwrap();
-    let weights = Weights::load_dir(dir.path(), &Device::Cpu).unwrap();
+    let weights = Weights::load_dir(dir.path(), Precision::Stored).unwrap();
     Gemma3::new(spec(), &weights, 512).unwrap()
 }
 

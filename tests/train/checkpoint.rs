@@ -19,7 +19,7 @@ fn config() -> RunConfig {
 }
 
 fn trainer_of(config: RunConfig, rank: usize) -> Trainer {
-    let policy = Policy::open("nano", &LoraConfig { rank, ..config.lora.clone() }, config.seed).unwrap();
+    let policy = Policy::open("nano", config.precision, &LoraConfig { rank, ..config.lora.clone() }, config.seed).unwrap();
     let notes = pairs(Split::Train, 1, 2).into_iter().flat_map(|v| [v.error, v.clean]);
     Trainer::new(config, policy, Pools::new(notes).unwrap())
 }

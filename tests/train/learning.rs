@@ -1,7 +1,7 @@
 //! That the whole machine learns: the embedded model on a handful of examples, in seconds.
 
 use medserl::{
-    config::{AlgoConfig, LoraConfig, SftConfig},
+    config::{AlgoConfig, LoraConfig, Precision, SftConfig},
     data::SftExample,
     model::Policy,
     task::{Chat, Completion, Generate, GenerateRequest, Sampling, verdict},
@@ -9,7 +9,7 @@ use medserl::{
         algo::Algo,
         optimizer::{Moments, Schedule},
         sft::warm_up,
-        update::{PromptGroup, Trajectory, UpdateReport, update},
+        update::{PromptGroup, Trajectory, UpdateReport, reference_logprobs, update},
     },
 };
 
@@ -24,7 +24,7 @@ const READS: [&str; 2] = [
 ];
 
 fn nano() -> Policy {
-    Policy::open("nano", &LoraConfig { rank: 8, alpha: 16.0 }, 5).unwrap()
+    Policy::open("nano", Precision::Stored, &LoraConfig { rank: 8, alpha: 16.0 }, 5).unwrap()
 }
 
 fn chat(note: &str) -> Chat {
@@ -75,7 +75,9 @@ fn groups(policy: &Policy, drawn: &[Vec<Completion>], pays: bool) -> Vec<PromptG
 fn reinforce(policy: &Policy, drawn: &[Vec<Completion>], pays: bool, moments: &mut Moments, learning_rate: f64) -> UpdateReport {
     let algo = Algo::resolve(&AlgoConfig { batch: Some(N_DRAWN), kl_coef: Some(1e-3), ..AlgoConfig::default() });
     let schedule = Schedule { peak: learning_rate, min_ratio: 1.0, warmup_steps: 0, total_steps: 100 };
-    update(policy, &groups(policy, drawn, pays), &algo, SAMPLING.temperature, &schedule, moments, &mut |_, _| ()).unwrap()
+    let groups = groups(policy, drawn, pays);
+    let reference = reference_logprobs(policy, &groups, SAMPLING.temperature).unwrap();
+    update(policy, &groups, &reference, &algo, SAMPLING.temperature, &schedule, moments, &mut |_, _| ()).unwrap()
 }
 
 #[test]

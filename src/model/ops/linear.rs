@@ -7,30 +7,22 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, S
 
 use super::{
     gemm::{Mat, Threads, gemm},
+    matrix::Matrix,
     slice, with_slice,
 };
 
-/// Which gradients a product needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grad {
-    /// The weight is a trainable argument.
-    Weight,
-    /// The weight is frozen; only the input's gradient flows.
-    InputOnly,
-}
-
-/// x (N, K), w (M, K) → (N, M)
-pub fn linear(x: &Tensor, w: &Tensor, grad: Grad) -> Result<Tensor> {
+/// x (N, K), w (M, K) → (N, M); the weight gets a gradient where it is a variable.
+pub fn linear(x: &Tensor, w: &Matrix) -> Result<Tensor> {
     let x = x.contiguous()?;
-    match grad {
-        Grad::Weight => x.apply_op2(w, Trainable),
-        Grad::InputOnly => x.apply_op1(Frozen { w: w.detach() }),
+    match w.variable() {
+        Some(w) => x.apply_op2(w, Trainable),
+        None => x.apply_op1(Frozen { w: w.clone() }),
     }
 }
 
 /// x (N, K), frozen w (M, K), a (r, K), b (M, r) → x Wᵀ + scale (x Aᵀ) Bᵀ, (N, M) (Hu et al., LoRA, 2106.09685)
-pub fn lora_linear(x: &Tensor, w: &Tensor, a: &Tensor, b: &Tensor, scale: f32) -> Result<Tensor> {
-    x.contiguous()?.apply_op3(a, b, Lora { w: w.detach(), scale })
+pub fn lora_linear(x: &Tensor, w: &Matrix, a: &Tensor, b: &Tensor, scale: f32) -> Result<Tensor> {
+    x.contiguous()?.apply_op3(a, b, Lora { w: w.clone(), scale })
 }
 
 fn product(shape: (usize, usize, usize), a: Mat, b: Mat) -> Vec<f32> {
@@ -68,7 +60,7 @@ impl CustomOp2 for Trainable {
 }
 
 struct Frozen {
-    w: Tensor,
+    w: Matrix,
 }
 
 impl CustomOp1 for Frozen {
@@ -77,23 +69,19 @@ impl CustomOp1 for Frozen {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let ((n, k), (m, _)) = (layout.shape().dims2()?, self.w.dims2()?);
-        let x = slice(storage, layout)?;
-        let y = with_slice(&self.w, |w| Ok(product((n, m, k), Mat::rows(x, k), Mat::t(w, k))))?;
+        let (n, (m, _)) = (layout.shape().dims2()?.0, self.w.dims()?);
+        let y = self.w.times_transposed(slice(storage, layout)?)?;
         Ok((CpuStorage::F32(y), Shape::from((n, m))))
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let ((n, k), (m, _)) = (x.dims2()?, self.w.dims2()?);
-        let dx = with_slice(&grad.contiguous()?, |g| {
-            with_slice(&self.w, |w| Ok(product((n, k, m), Mat::rows(g, m), Mat::rows(w, k))))
-        })?;
-        Ok(Some(Tensor::from_vec(dx, (n, k), x.device())?))
+        let dx = with_slice(&grad.contiguous()?, |g| self.w.times(g))?;
+        Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
     }
 }
 
 struct Lora {
-    w: Tensor,
+    w: Matrix,
     scale: f32,
 }
 
@@ -111,9 +99,9 @@ impl CustomOp3 for Lora {
         s3: &CpuStorage,
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let ((n, k), (m, _), (r, _)) = (l1.shape().dims2()?, self.w.dims2()?, l2.shape().dims2()?);
+        let ((n, k), (m, _), (r, _)) = (l1.shape().dims2()?, self.w.dims()?, l2.shape().dims2()?);
         let (x, a, b) = (slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?);
-        let mut y = with_slice(&self.w, |w| Ok(product((n, m, k), Mat::rows(x, k), Mat::t(w, k))))?;
+        let mut y = self.w.times_transposed(x)?;
         let z = product((n, r, k), Mat::rows(x, k), Mat::t(a, k)); // (N, r)
         gemm((n, m, r), Mat::rows(&z, r), Mat::t(b, r), &mut y, m, true, self.scale, Threads::All);
         Ok((CpuStorage::F32(y), Shape::from((n, m))))
@@ -128,22 +116,20 @@ impl CustomOp3 for Lora {
         _y: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let ((n, k), (m, _), (r, _)) = (x.dims2()?, self.w.dims2()?, a.dims2()?);
+        let ((n, k), (m, _), (r, _)) = (x.dims2()?, self.w.dims()?, a.dims2()?);
         let (grad, device) = (grad.contiguous()?, x.device());
-        let gradients = |x: &[f32], a: &[f32], b: &[f32], w: &[f32], g: &[f32]| {
+        let gradients = |x: &[f32], a: &[f32], b: &[f32], g: &[f32]| {
             let z = product((n, r, k), Mat::rows(x, k), Mat::t(a, k));
             let mut db = vec![0f32; m * r];
             gemm((m, r, n), Mat::t(g, m), Mat::rows(&z, r), &mut db, r, false, self.scale, Threads::All);
             let mut dz = vec![0f32; n * r];
             gemm((n, r, m), Mat::rows(g, m), Mat::rows(b, r), &mut dz, r, false, self.scale, Threads::All);
             let da = product((r, k, n), Mat::t(&dz, r), Mat::rows(x, k));
-            let mut dx = product((n, k, m), Mat::rows(g, m), Mat::rows(w, k));
+            let mut dx = self.w.times(g)?;
             gemm((n, k, r), Mat::rows(&dz, r), Mat::rows(a, k), &mut dx, k, true, 1.0, Threads::All);
             Ok((dx, da, db))
         };
-        let (dx, da, db) = with_slice(x, |x| {
-            with_slice(a, |a| with_slice(b, |b| with_slice(&self.w, |w| with_slice(&grad, |g| gradients(x, a, b, w, g)))))
-        })?;
+        let (dx, da, db) = with_slice(x, |x| with_slice(a, |a| with_slice(b, |b| with_slice(&grad, |g| gradients(x, a, b, g)))))?;
         Ok((
             Some(Tensor::from_vec(dx, (n, k), device)?),
             Some(Tensor::from_vec(da, (r, k), device)?),

@@ -9,6 +9,7 @@ pub mod geglu;
 pub mod gemm;
 pub mod linear;
 pub mod logprob;
+pub mod matrix;
 pub mod norm;
 pub mod rope;
 pub mod simd;

@@ -1,0 +1,201 @@
+//! `medserl bench`: a policy step on random weights, phase by phase, beside what the machine can do, and beside a peer.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::{
+    config::Precision,
+    model::policy::MICRO_ROWS,
+    train::bench::{Arithmetic, Bench, Ceilings, Shape, Times, Work, ceilings, peak_memory},
+};
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum ShapeName {
+    Tiny,
+    /// google/gemma-3-270m
+    Small,
+    /// google/medgemma-4b
+    #[value(name = "4b")]
+    Large,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum PrecisionName {
+    F32,
+    Bf16,
+    Int8,
+}
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[arg(long, value_enum, default_value = "tiny")]
+    shape: ShapeName,
+    /// How the frozen weights are kept
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: PrecisionName,
+    #[arg(long, default_value_t = 16)]
+    prompts: usize,
+    /// Completions per prompt
+    #[arg(long, default_value_t = 4)]
+    completions: usize,
+    #[arg(long, default_value_t = 192)]
+    prompt_tokens: usize,
+    #[arg(long, default_value_t = 64)]
+    completion_tokens: usize,
+    /// Token rows of one forward and backward in the update
+    #[arg(long, default_value_t = MICRO_ROWS)]
+    micro_rows: usize,
+    /// Repetitions after one to warm up
+    #[arg(long, default_value_t = 3)]
+    reps: usize,
+    /// A peer to run in turn with ours: a command that prints one JSON object with step_s and phases, as hf_step.py does
+    #[arg(long, value_name = "COMMAND")]
+    peer: Option<String>,
+    /// Write the result as JSON here too
+    #[arg(long)]
+    out: Option<PathBuf>,
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    ensure!(args.reps > 0, "--reps must be at least 1");
+    let (shape, precision) = (shape(args.shape), precision(args.precision));
+    let work = Work {
+        prompts: args.prompts,
+        completions: args.completions,
+        prompt_tokens: args.prompt_tokens,
+        completion_tokens: args.completion_tokens,
+    };
+    let ceilings = ceilings();
+    let mut bench = Bench::new(shape, precision, work, args.micro_rows)?;
+    bench.repeat()?;
+    let (mut ours, mut peers) = (Vec::new(), Vec::new());
+    for _ in 0..args.reps {
+        ours.push(bench.repeat()?);
+        // In turn, so that whatever else the machine does meets both.
+        peers.extend(args.peer.as_deref().map(run_peer).transpose()?);
+    }
+    let result =
+        Outcome { ours, peers, arithmetic: bench.arithmetic(), ceilings, peak: peak_memory(), weights: bench.weight_bytes() };
+    let value = result.json(args, work);
+    if let Some(path) = &args.out {
+        let text = serde_json::to_string_pretty(&value)?;
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if args.json {
+        println!("{value}")
+    } else {
+        result.print(work)
+    }
+    Ok(())
+}
+
+fn shape(name: ShapeName) -> Shape {
+    match name {
+        ShapeName::Tiny => Shape::Tiny,
+        ShapeName::Small => Shape::Small,
+        ShapeName::Large => Shape::Large,
+    }
+}
+
+fn precision(name: PrecisionName) -> Precision {
+    match name {
+        PrecisionName::F32 => Precision::F32,
+        PrecisionName::Bf16 => Precision::Bf16,
+        PrecisionName::Int8 => Precision::Int8,
+    }
+}
+
+/// Runs the peer once through the shell; its last JSON object on stdout counts.
+fn run_peer(command: &str) -> Result<Value> {
+    let output = Command::new("sh").args(["-c", command]).output().with_context(|| format!("cannot run {command}"))?;
+    if !output.status.success() {
+        bail!("the peer failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim_end());
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let value: Value = serde_json::from_str(text.trim()).context("the peer did not print one JSON object")?;
+    ensure!(value["step_s"].is_f64(), "the peer's JSON has no step_s");
+    Ok(value)
+}
+
+struct Outcome {
+    ours: Vec<Times>,
+    peers: Vec<Value>,
+    arithmetic: Arithmetic,
+    ceilings: Ceilings,
+    peak: Option<u64>,
+    weights: usize,
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let mid = values.len() / 2;
+    if values.len() % 2 == 1 { values[mid] } else { (values[mid - 1] + values[mid]) / 2.0 }
+}
+
+impl Outcome {
+    fn ours(&self, pick: impl Fn(&Times) -> f64) -> f64 {
+        median(self.ours.iter().map(pick).collect())
+    }
+
+    /// The median of a number all peer runs report.
+    fn peer(&self, path: &str) -> Option<f64> {
+        let values: Vec<f64> = self.peers.iter().filter_map(|p| p.pointer(path)?.as_f64()).collect();
+        (values.len() == self.peers.len() && !values.is_empty()).then(|| median(values))
+    }
+
+    fn phases(&self) -> [(&'static str, f64, f64, Option<f64>); 3] {
+        let a = self.arithmetic;
+        let old = self.peer("/phases/old_logprobs/median_s");
+        let update = self.peer("/phases/update/median_s");
+        [
+            ("rollout", self.ours(|t| t.rollout), a.rollout, self.peer("/phases/rollout/median_s")),
+            ("reference", self.ours(|t| t.reference), a.reference, self.peer("/phases/ref_logprobs/median_s")),
+            // Ours needs no pass for old log-probs: they are the sampler's own.
+            ("update", self.ours(|t| t.update), a.update, update.zip(old).map(|(a, b)| a + b)),
+        ]
+    }
+
+    fn print(&self, work: Work) {
+        let Work { prompts, completions, prompt_tokens, completion_tokens } = work;
+        println!(
+            "{prompts} prompts x {completions} completions, {prompt_tokens} + {completion_tokens} tokens, {} repetitions",
+            self.ours.len()
+        );
+        println!("machine: {:.0} GFLOP/s in f32 products, {:.1} GB/s reading memory", self.ceilings.gflops, self.ceilings.gbytes);
+        println!(
+            "{:10} {:>9} {:>9} {:>9} {:>8} {:>10} {:>7}",
+            "phase", "seconds", "GFLOP", "GFLOP/s", "of best", "peer s", "ratio"
+        );
+        for (name, seconds, gflop, peer) in self.phases() {
+            let rate = gflop / seconds;
+            let share = 100.0 * rate / self.ceilings.gflops;
+            let peer = peer.map_or(format!("{:>10} {:>7}", "-", "-"), |p| format!("{p:>10.2} {:>6.2}x", p / seconds));
+            println!("{name:10} {seconds:>9.3} {gflop:>9.1} {rate:>9.1} {share:>7.0}% {peer}");
+        }
+        let step = self.ours(Times::step);
+        let peer = self.peer("/step_s").map_or(String::new(), |p| format!(", peer {p:.2} s: {:.2} times faster", p / step));
+        println!("step without reference: {step:.3} s{peer}");
+        let peer = self.peer("/peak_rss_mib").map_or(String::new(), |m| format!(", peer {m:.0} MiB"));
+        let peak = self.peak.map_or("unknown".to_owned(), |b| format!("{:.0} MiB", b as f64 / (1 << 20) as f64));
+        println!("peak memory {peak}{peer}; weights {:.0} MiB", self.weights as f64 / (1 << 20) as f64);
+    }
+
+    fn json(&self, args: &Args, work: Work) -> Value {
+        let phases: Value = self
+            .phases()
+            .into_iter()
+            .map(|(name, seconds, gflop, peer)| (name.to_owned(), json!({ "median_s": seconds, "gflop": gflop, "peer_s": peer })))
+            .collect::<serde_json::Map<_, _>>()
+            .into();
+        json!({
+            "shape": format!("{:?}", args.shape).to_lowercase(), "precision": format!("{:?}", args.precision).to_lowercase(),
+            "work": work, "micro_rows": args.micro_rows, "threads": rayon::current_num_threads(), "phases": phases,
+            "repetitions": self.ours, "step_s": self.ours(Times::step), "peer_step_s": self.peer("/step_s"),
+            "ceilings": self.ceilings, "peak_bytes": self.peak, "weight_bytes": self.weights, "peers": self.peers,
+        })
+    }
+}
