@@ -372,10 +372,10 @@ fn looking_at_a_lock_does_not_take_it() {
     watcher.join().unwrap();
 }
 
-/// Runs one of the ignored tests below as a process of its own and waits for its first line.
+/// Runs one of the child tests below as a process of its own and waits for its first line.
 fn spawn_child(test: &str, dir: &Path) -> (Child, impl Iterator<Item = String>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("store::{test}"), "--ignored", "--nocapture"])
+        .args(["--exact", &format!("store::{test}"), "--nocapture"])
         .env("MEDSERL_TEST_DIR", dir)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -385,8 +385,8 @@ fn spawn_child(test: &str, dir: &Path) -> (Child, impl Iterator<Item = String>) 
     (child, lines.filter_map(|line| line.split_once("child: ").map(|(_, said)| said.to_owned())))
 }
 
+/// Runs as a child of the tests that kill it; alone it has nothing to do.
 #[test]
-#[ignore = "runs as a child of the tests that kill it"]
 fn child_holds_the_lock() {
     let Some(dir) = std::env::var_os("MEDSERL_TEST_DIR") else { return };
     let _lock = RunLock::acquire(Path::new(&dir)).unwrap();
@@ -394,8 +394,8 @@ fn child_holds_the_lock() {
     let _ = std::io::stdin().read(&mut [0]);
 }
 
+/// Runs as a child of the tests that kill it; alone it has nothing to do.
 #[test]
-#[ignore = "runs as a child of the tests that kill it"]
 fn child_commits_steps() {
     let Some(dir) = std::env::var_os("MEDSERL_TEST_DIR") else { return };
     let mut store = begun(Path::new(&dir));

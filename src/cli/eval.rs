@@ -58,7 +58,7 @@ struct ModelArgs {
     json: bool,
 }
 
-fn precision(name: &str) -> Result<Precision, String> {
+pub fn precision(name: &str) -> Result<Precision, String> {
     serde_json::from_value(name.into()).map_err(|_| format!("{name} is none of stored, f32, bf16, int8"))
 }
 

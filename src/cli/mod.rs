@@ -6,11 +6,13 @@ mod bench;
 mod control;
 mod data;
 mod eval;
+mod export;
 mod headless;
 mod parity;
 mod pretrain;
 mod reward;
 mod run;
+mod score;
 
 use std::process::ExitCode;
 
@@ -61,6 +63,10 @@ enum Command {
     Pretrain(pretrain::Args),
     /// Compare this build with a reference dump, number by number
     Parity(parity::Args),
+    /// Write what a run learnt in the formats of other programs
+    Export(export::Args),
+    /// Token ids in, log-probs out: JSON lines, for checking this model against another
+    Score(score::Args),
     /// Measure a policy step on random weights: nano, 270m and 4b shapes, beside the machine's ceilings and a peer
     Bench(bench::Args),
     /// Print a completion script for a shell
@@ -85,6 +91,8 @@ pub fn main() -> Result<ExitCode> {
         Command::Data(args) => done(data::run(&args)),
         Command::Pretrain(args) => done(pretrain::run(&args)),
         Command::Parity(args) => parity::run(&args),
+        Command::Export(args) => done(export::run(&args)),
+        Command::Score(args) => done(score::run(&args)),
         Command::Bench(args) => done(bench::run(&args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "medserl", &mut std::io::stdout());

@@ -2,10 +2,12 @@
 
 pub mod batch;
 mod cache;
+pub mod files;
 pub mod gemma3;
 pub mod generate;
 pub mod hub;
 pub mod lora;
+pub mod merge;
 pub mod ops;
 pub mod plan;
 pub mod policy;

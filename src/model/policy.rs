@@ -1,13 +1,13 @@
 //! The policy: one copy of the base weights and one trainable adapter. With the adapter off it is the reference, and by default
 //! the Scribe.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use candle_core::Device;
 
 use super::{
+    files::{Files, nano_tokenizer},
     gemma3::Gemma3,
     generate::{Source, generate},
-    hub::{self, Location},
     lora::{Adapter, AdapterView},
     spec::Spec,
     tokenizer::Tokenizer,
@@ -17,10 +17,6 @@ use crate::{
     config::{LoraConfig, Precision},
     task::{Completion, Generate, GenerateRequest, Sampling},
 };
-
-const NANO_WEIGHTS: &[u8] = include_bytes!("../../assets/nano/model.safetensors");
-const NANO_CONFIG: &[u8] = include_bytes!("../../assets/nano/config.json");
-const NANO_TOKENIZER: &[u8] = include_bytes!("../../assets/nano/tokenizer.json");
 
 /// Sequences longer than this are refused; MEDEC notes with prompt and reasoning stay far below (research: medserl-peers §1.3).
 const MAX_POSITIONS: usize = 4096;
@@ -46,12 +42,9 @@ pub struct Policy {
 impl Policy {
     /// Opens the configured model with a fresh adapter.
     pub fn open(model: &str, precision: Precision, lora: &LoraConfig, seed: u64) -> Result<Policy> {
-        let (spec, weights, tokenizer) = match hub::locate(model)? {
-            Location::Nano => open_nano(precision)?,
-            Location::Folder(dir) => open_dir(&dir, precision)?,
-            Location::Hub(id) => open_dir(&hub::fetch(&id)?, precision)?,
-        };
-        Policy::assemble(spec, &weights, tokenizer, lora, seed)
+        let files = Files::open(model, precision)?;
+        let tokenizer = files.tokenizer()?;
+        Policy::assemble(files.spec, &files.weights, tokenizer, lora, seed)
     }
 
     fn assemble(spec: Spec, weights: &Weights, tokenizer: Tokenizer, lora: &LoraConfig, seed: u64) -> Result<Policy> {
@@ -64,8 +57,7 @@ impl Policy {
     /// A shape with random frozen weights, for measuring. Its tokenizer is nano's and means nothing here.
     pub fn random(spec: Spec, precision: Precision, lora: &LoraConfig) -> Result<Policy> {
         let weights = Weights::random(&spec, precision, 3)?;
-        let tokenizer = Tokenizer::from_bytes(NANO_TOKENIZER, "the embedded tokenizer")?;
-        Policy::assemble(spec, &weights, tokenizer, lora, 1)
+        Policy::assemble(spec, &weights, nano_tokenizer()?, lora, 1)
     }
 
     /// A writer with the adapter as it stands now.
@@ -77,19 +69,6 @@ impl Policy {
     pub fn base(&self) -> Writer<'_> {
         Writer { policy: self, view: None }
     }
-}
-
-fn open_nano(precision: Precision) -> Result<(Spec, Weights, Tokenizer)> {
-    let precision = if precision == Precision::Stored { Precision::F32 } else { precision };
-    let config = serde_json::from_slice(NANO_CONFIG).context("the embedded configuration is damaged")?;
-    let weights = Weights::from_bytes(NANO_WEIGHTS, "the embedded nano model", precision)?;
-    Ok((Spec::from_json(&config)?, weights, Tokenizer::from_bytes(NANO_TOKENIZER, "the embedded tokenizer")?))
-}
-
-fn open_dir(dir: &std::path::Path, precision: Precision) -> Result<(Spec, Weights, Tokenizer)> {
-    let spec = Spec::load(&dir.join("config.json"))?;
-    let tokenizer = Tokenizer::load(&dir.join("tokenizer.json"))?;
-    Ok((spec, Weights::load_dir(dir, precision)?, tokenizer))
 }
 
 /// The policy holding a pen: adapter on (as of now) or off.

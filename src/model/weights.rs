@@ -115,6 +115,11 @@ impl Weights {
         Ok(&stored.values)
     }
 
+    /// Where the weights lie.
+    pub fn device(&self) -> &Device {
+        &Device::Cpu
+    }
+
     /// A weight matrix (out, in).
     pub fn matrix(&self, name: &str, shape: (usize, usize)) -> Result<Matrix> {
         Ok(self.stored(name, &[shape.0, shape.1])?.clone())

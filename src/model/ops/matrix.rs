@@ -223,7 +223,7 @@ fn widen(bits: u16) -> f32 {
 }
 
 /// The nearest bf16, ties to even; NaN stays NaN.
-fn narrow(value: f32) -> u16 {
+pub fn narrow(value: f32) -> u16 {
     let bits = value.to_bits();
     if value.is_nan() {
         return (bits >> 16) as u16 | 0x40;
