@@ -1,11 +1,26 @@
 //! Experiment TOML plus `--set` overrides → one validated, frozen [`RunConfig`], echoed into the run.
 //! Defaults live here and nowhere else; an unknown key is an error.
 
+// The path is spelled out so that this file can also be compiled from another place.
+#[path = "config/alarms.rs"]
+mod alarms;
+#[path = "config/checkpoint.rs"]
+mod checkpoint;
+#[path = "config/labels.rs"]
+mod labels;
+#[path = "config/reward.rs"]
+mod reward;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::task::{PromptStyle, Scheme};
+pub use alarms::{AlarmKind, AlarmsConfig};
+pub use checkpoint::CheckpointConfig;
+pub use labels::LabelsConfig;
+pub use reward::RewardConfig;
+
+use crate::task::PromptStyle;
 
 /// What can be wrong with an experiment file.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +58,9 @@ pub struct RunConfig {
     pub sft: SftConfig,
     pub algo: AlgoConfig,
     pub checkpoint: CheckpointConfig,
+    pub alarms: AlarmsConfig,
     pub eval: EvalConfig,
+    pub labels: LabelsConfig,
 }
 
 impl Default for RunConfig {
@@ -64,7 +81,9 @@ impl Default for RunConfig {
             sft: SftConfig::default(),
             algo: AlgoConfig::default(),
             checkpoint: CheckpointConfig::default(),
+            alarms: AlarmsConfig::default(),
             eval: EvalConfig::default(),
+            labels: LabelsConfig::default(),
         }
     }
 }
@@ -181,12 +200,6 @@ impl Default for DoctorConfig {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RewardConfig {
-    pub scheme: Scheme,
-}
-
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LoraConfig {
@@ -280,21 +293,6 @@ pub struct AlgoConfig {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct CheckpointConfig {
-    /// Steps between checkpoints.
-    pub every: u32,
-    /// Checkpoints kept.
-    pub keep: usize,
-}
-
-impl Default for CheckpointConfig {
-    fn default() -> Self {
-        CheckpointConfig { every: 5, keep: 3 }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
 pub struct EvalConfig {
     /// Steps between held-out evaluations; the first and the last are always made. 0 makes only those.
     pub every: u32,
@@ -359,6 +357,7 @@ impl RunConfig {
             d.temperature.to_string(),
             "must be above 0: training needs samples, not one greedy answer",
         )?;
+        self.reward.validate(d.max_tokens)?;
         refuse(
             self.scribe.temperature.is_nan() || self.scribe.temperature < 0.0,
             "scribe.temperature",
@@ -367,13 +366,8 @@ impl RunConfig {
         )?;
         refuse(self.scribe.max_attempts == 0, "scribe.max_attempts", "0".into(), "must be at least 1")?;
         refuse(self.lora.rank == 0, "lora.rank", "0".into(), "must be at least 1")?;
-        refuse(
-            self.checkpoint.every == 0,
-            "checkpoint.every",
-            "0".into(),
-            "must be at least 1: a run that never saves cannot resume",
-        )?;
-        refuse(self.checkpoint.keep == 0, "checkpoint.keep", "0".into(), "must be at least 1")?;
+        self.checkpoint.validate()?;
+        self.alarms.validate()?;
         refuse(
             !(0.0..=1.0).contains(&self.sft.clean_fraction),
             "sft.clean_fraction",
@@ -381,6 +375,7 @@ impl RunConfig {
             "must lie between 0 and 1",
         )?;
         refuse(self.sft.batch == 0, "sft.batch", "0".into(), "must be at least 1")?;
+        self.labels.validate()?;
         let medec = self.data.source == DataSource::Medec;
         refuse(
             medec && self.data.train.is_none(),

@@ -1,14 +1,16 @@
 //! The binary: parse arguments, dispatch, print one error chain.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 // A training step allocates and frees the same large buffers again and again; the system allocator returns them each time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    medserl::cli::main().unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+    let done = medserl::runner::signals::ignore_write_signals().and_then(|()| medserl::cli::main());
+    done.unwrap_or_else(|error| {
+        // A terminal that is gone is no reason to panic.
+        let _ = writeln!(std::io::stderr(), "error: {error:#}");
         ExitCode::FAILURE
     })
 }

@@ -96,7 +96,7 @@ fn rollout(sample: &Sample, sibling: u32) -> Rollout {
             stop: StopReason::EndOfTurn,
         },
         verdict: Verdict::Clean,
-        reward: Reward { format: 0.1, outcome: 1.0 },
+        reward: Reward { format: 0.1, outcome: 1.0, ..Reward::default() },
         advantage: Some(0.75),
     }
 }

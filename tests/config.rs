@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use medserl::{
-    config::{ConfigError, DataSource, Estimator, Preset, RunConfig, ScribePolicy},
-    task::PromptStyle,
+    config::{ConfigError, DataSource, Estimator, LabelsConfig, Preset, RunConfig, ScribePolicy},
+    task::{LabelGate, PromptStyle},
 };
 
 fn parse(text: &str, overrides: &[&str]) -> Result<RunConfig, ConfigError> {
@@ -95,4 +95,33 @@ fn values_out_of_range_are_refused_by_key() {
     check("sft.clean_fraction=1.5");
     check("sft.clean_fraction=nan");
     check("sft.batch=0");
+    check("reward.location=-0.1");
+    check("reward.correction=nan");
+    check("reward.pair=inf");
+    check("reward.wrong_type=1.0");
+    check("reward.overlong_factor=-1");
+    check("reward.overlong_buffer=513");
+    check("labels.quarantine_below=1.1");
+    check("labels.quarantine_below=nan");
+    check("labels.quarantine_min=0");
+    check("labels.repeats=1.0");
+    check("labels.repeats=nan");
+    check("labels.annotator=\"  \"");
+}
+
+#[test]
+fn the_label_gate_is_off_or_asks_for_all_or_a_share() {
+    let gate = |word: &str| parse("", &[&format!("labels.gate={word}")]).map(|config| config.labels.gate);
+    assert_eq!(parse("", &[]).unwrap().labels, LabelsConfig::default());
+    assert_eq!(gate("off").unwrap(), LabelGate::Off);
+    assert_eq!(gate("ask").unwrap(), LabelGate::Ask);
+    assert_eq!(gate("sample:0.25").unwrap(), LabelGate::Sample(0.25));
+    let text = "[labels]\ngate = \"sample:1\"\nannotator = \"ann\"\nquarantine_below = 0.9\nquarantine_min = 50\nrepeats = 0\n";
+    let config = parse(text, &[]).unwrap();
+    assert_eq!((config.labels.gate, config.labels.annotator.as_deref()), (LabelGate::Sample(1.0), Some("ann")));
+    assert_eq!(parse(&config.to_toml().unwrap(), &[]).unwrap(), config);
+    for word in ["sample:0", "sample:1.01", "sample:nan", "sample:-1", "sample:", "always", "sample"] {
+        check_config_refused("", &[&format!("labels.gate={word}")], &["labels.gate", word, "\"ask\"", "sample:p"]);
+    }
+    check_config_refused("[labels]\nquarantine = 1\n", &[], &["line 2", "quarantine_below"]);
 }

@@ -1,5 +1,8 @@
-//! Scores, intervals, tests, baselines, the official MEDEC metrics and the reward audit.
+//! Scores, intervals, tests, baselines and the official MEDEC metrics.
 //! Where the shared material (`$MEDSERL_SHARED`, or `../shared`) is present, the official figures must come out too.
+
+mod compare;
+mod official;
 
 use std::{
     fs,
@@ -8,7 +11,7 @@ use std::{
 
 use medserl::{
     eval::{
-        Baseline, Graded, McNemar, Rate, Reference, Scores, Submission, Unmatched, audit, audit_failures, audit_passes,
+        Baseline, Graded, McNemar, Rate, Reference, Scores, Submission, Unmatched,
         baseline::majority_kind,
         baselines, bootstrap,
         graded::Pairs,
@@ -19,7 +22,7 @@ use medserl::{
     },
     task::{
         ErrorKind::{self, CausalOrganism, Diagnosis, Treatment},
-        Label, LabelledNote, Note, Scheme, Sentence, Verdict,
+        Label, LabelledNote, Note, Sentence, Verdict,
         verdict::Malformation,
     },
 };
@@ -456,32 +459,4 @@ fn rouge_of_every_shared_pair() {
             }
         }
     }
-}
-
-// ------------------------------------------------------------------------------------------------------------- audit
-
-#[test]
-fn strict_reward_withstands_the_audit() {
-    let rows = audit(Scheme::Strict);
-    assert!(rows.len() > 20, "{}", rows.len());
-    assert_eq!(audit_failures(&rows), Vec::<String>::new());
-    assert!(audit_passes(&rows));
-    let mean = |name: &str| rows.iter().find(|row| row.policy == name).map(|row| (row.mean_reward * 100.0).round());
-    assert_eq!((mean("honest"), mean("always clean"), mean("always Treatment")), (Some(110.0), Some(10.0), Some(-55.0)));
-    assert_eq!((mean("inverted"), mean("empty"), mean("every type listed")), (Some(-115.0), Some(-125.0), Some(-125.0)));
-    assert!(rows.iter().all(|row| row.malformed_rate == 0.0 || row.malformed_rate == 1.0));
-    let best_constant = rows.iter().filter(|row| row.is_constant).map(|row| row.mean_reward).fold(f64::MIN, f64::max);
-    assert!((best_constant - 0.1).abs() < 1e-6, "the best constant answer is 'No Clinical Error': {best_constant}");
-}
-
-#[test]
-fn spec_reward_fails_the_audit_as_measured() {
-    let rows = audit(Scheme::Spec);
-    assert!(!audit_passes(&rows));
-    let failures = audit_failures(&rows).join("\n");
-    assert!(failures.contains("'every type and No Clinical Error' earns +1.10, the honest policy +1.10"), "{failures}");
-    assert!(failures.contains("'empty' is unreadable and earns +0.00"), "{failures}");
-    let hack = rows.iter().find(|row| row.policy == "every type and No Clinical Error").unwrap();
-    assert!(hack.is_constant && hack.malformed_rate == 1.0);
-    assert_eq!(audit_failures(&rows[1..]), ["the honest policy was not run"]);
 }

@@ -92,7 +92,7 @@ fn rollout(sample: &Arc<Sample>, sibling: u32) -> Rollout {
             stop: StopReason::EndOfTurn,
         },
         verdict,
-        reward: Reward { format: 0.1, outcome: -1.5 },
+        reward: Reward { format: 0.1, outcome: -1.5, ..Reward::default() },
         advantage: (sibling > 0).then_some(0.3),
     }
 }

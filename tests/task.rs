@@ -1,15 +1,30 @@
 //! The words of the game by hand-written tables: verdicts, rewards, safe text, quadrants, types, notes, counts.
 
+mod fuzz;
+mod injected;
+mod outputs;
+mod reward;
+
 use std::collections::BTreeSet;
 
 use medserl::task::{
     ErrorKind::{self, CausalOrganism, Diagnosis, Management, Pharmacotherapy, Treatment},
     Label, LabelledNote,
     Malformation::{self, *},
-    Note, PromptStyle, Quadrant, QuadrantStats, Reward, Sample, Scheme, Sentence, Text, Verdict, report, reward, verdict,
+    Note, PromptStyle, Quadrant, QuadrantStats, Sample, Sentence, StopReason, Text, Verdict, report, verdict,
 };
 
 // ---------------------------------------------------------------------------------------------------- verdict::parse
+
+fn labelled(label: Label) -> LabelledNote {
+    let sentence = |(id, text): (u32, &str)| Sentence { id, text: text.to_owned() };
+    let sentences = [(0, "She has dysuria."), (1, "Amoxicillin is given. "), (4, "She goes home.")].map(sentence).to_vec();
+    LabelledNote { note: Note { id: "n-1".to_owned(), group: "g-1".to_owned(), sentences }, label }
+}
+
+fn truth(kind: ErrorKind) -> Label {
+    Label::Error { kind, sentence: 1, correction: "Nitrofurantoin is given.".to_owned() }
+}
 
 const THINKING: &str = "<thinking>The drug does not fit here.</thinking>";
 
@@ -217,6 +232,17 @@ fn attacks_on_the_grammar_are_refused() {
 }
 
 #[test]
+fn what_ran_out_of_tokens_is_malformed_whatever_it_says() {
+    let whole = format!("{THINKING}<verdict>No Clinical Error</verdict>");
+    let truncated = Verdict::Malformed { why: Truncated };
+    for text in ["", "<thinking>The pat", "I think", whole.as_str(), &whole[..whole.len() - 3]] {
+        assert_eq!(verdict::read(text, StopReason::Length), truncated, "{text:?}");
+        assert_eq!(verdict::read(text, StopReason::EndOfTurn), verdict::parse(text), "{text:?}");
+    }
+    assert_eq!(verdict::read(&whole, StopReason::EndOfTurn), Verdict::Clean);
+}
+
+#[test]
 fn unfinished_text_is_split_for_display() {
     let check = |text: &str, expected: (&str, Option<&str>)| assert_eq!(verdict::split_for_display(text), expected, "{text:?}");
     check("", ("", None));
@@ -247,107 +273,10 @@ fn flags_of_verdicts_and_reasons_in_words() {
         UnknownType,
         BadSentence,
         EmptyCorrection,
+        Truncated,
     ];
     let words: BTreeSet<&str> = all.iter().map(|why| why.describe()).collect();
     assert_eq!(words.len(), all.len(), "two reasons read the same: {words:?}");
-}
-
-// ------------------------------------------------------------------------------------------------------------ reward
-
-fn labelled(label: Label) -> LabelledNote {
-    let sentence = |(id, text): (u32, &str)| Sentence { id, text: text.to_owned() };
-    let sentences = [(0, "She has dysuria."), (1, "Amoxicillin is given. "), (4, "She goes home.")].map(sentence).to_vec();
-    LabelledNote { note: Note { id: "n-1".to_owned(), group: "g-1".to_owned(), sentences }, label }
-}
-
-fn truth(kind: ErrorKind) -> Label {
-    Label::Error { kind, sentence: 1, correction: "Nitrofurantoin is given.".to_owned() }
-}
-
-fn total(scheme: Scheme, completion: &str, label: &Label) -> f32 {
-    reward::score(scheme, completion, &verdict::parse(completion), label).total()
-}
-
-/// Rewards where the truth is Pharmacotherapy, Causal Organism, clean.
-#[track_caller]
-fn check_reward(scheme: Scheme, completion: &str, expected: [f32; 3]) {
-    let earned = [truth(Pharmacotherapy), truth(CausalOrganism), Label::Clean].map(|label| total(scheme, completion, &label));
-    let close = earned.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6);
-    assert!(close, "{scheme:?} pays {earned:?}, expected {expected:?}, for {completion:?}");
-}
-
-/// The executed table of the origin's formula, flaws and all; its type string is the wording the Doctor is asked for.
-#[test]
-fn spec_reward_is_the_origins_formula_to_the_letter() {
-    let check = |completion: &str, expected| check_reward(Scheme::Spec, completion, expected);
-    let think = |rest: &str| format!("{THINKING}<verdict>{rest}</verdict>");
-    check(&think("Error: Pharmacotherapy"), [1.1, 0.1, -1.4]);
-    check(&think("Error: Causal Organism"), [0.1, 1.1, -1.4]);
-    check(&think("Error: causalOrganism"), [0.1, 0.1, -1.4]);
-    check(&think("Error: pharmacotherapy"), [0.1, 0.1, -1.4]);
-    check(&think("No Clinical Error"), [0.1, 0.1, 1.1]); // a miss costs nothing
-    check(&think("No Error"), [-0.9, -0.9, -1.4]);
-    check(&think("No clinical error"), [0.1, 0.1, 0.1]);
-    check(&think("No Clinical Errors found"), [0.1, 0.1, 1.1]);
-    check(&think("Error: Diagnosis, Management, Treatment, Pharmacotherapy, Causal Organism"), [1.1, 1.1, -1.4]);
-    check("<thinking>Pharmacotherapy Causal Organism causalOrganism No Clinical Error", [1.1, 1.1, 1.1]); // the constant hack
-    check("<thinking>Pharmacotherapy, Diagnosis</thinking><verdict>No Error</verdict>", [1.1, -0.9, -1.4]);
-    check(&format!("{}{}", think("Error: Pharmacotherapy"), think("No Clinical Error")), [1.1, 0.1, 1.1]);
-    check(&think("Error: Diagnosis"), [0.1, 0.1, -1.4]);
-    check("", [0.0, 0.0, 0.0]);
-    check("<thinking>The patient", [0.1, 0.1, 0.1]);
-    check("<thinking>I see no Error here</thinking><verdict>Clean</verdict>", [0.1, 0.1, -1.4]);
-    check("<thinking>not a Pharmacotherapy error</thinking><verdict>No Error</verdict>", [1.1, -0.9, -1.4]);
-    check("No Clinical Error", [0.0, 0.0, 1.0]); // no tag, no bonus
-    check("Error", [0.0, 0.0, -1.5]);
-    check("</thinking> banana", [0.0, 0.0, 0.0]);
-}
-
-#[test]
-fn strict_reward_pays_the_parsed_verdict() {
-    let check = |completion: &str, expected| check_reward(Scheme::Strict, completion, expected);
-    let think = |rest: &str| format!("{THINKING}<verdict>{rest}</verdict>");
-    check(&think("Error: Pharmacotherapy"), [1.1, 0.1, -1.4]);
-    check(&think("Error: causalOrganism; Sentence: 1; Correction: No Clinical Error"), [0.1, 1.1, -1.4]);
-    check(&think("error: pharmacotherapy."), [1.1, 0.1, -1.4]);
-    check(&think("Error: Diagnosis"), [0.1, 0.1, -1.4]);
-    check(&think("No Clinical Error"), [-0.9, -0.9, 1.1]);
-    check(&think("no clinical error."), [-0.9, -0.9, 1.1]);
-    check("<thinking>This is not a Pharmacotherapy error.</thinking><verdict>No Clinical Error</verdict>", [-0.9, -0.9, 1.1]);
-    for hack in [
-        String::new(),
-        "<thinking>The patient".to_owned(),
-        "<thinking>Pharmacotherapy Causal Organism causalOrganism No Clinical Error".to_owned(),
-        "<verdict>No Clinical Error</verdict>".to_owned(),
-        "<thinking></thinking><verdict>No Clinical Error</verdict>".to_owned(),
-        think("No Error"),
-        think("No Clinical Errors found"),
-        think("Error: not Pharmacotherapy"),
-        think("Error: Diagnosis, Management, Treatment, Pharmacotherapy, Causal Organism"),
-        format!("{}{}", think("Error: Pharmacotherapy"), think("No Clinical Error")),
-        format!("{} Error: Pharmacotherapy", think("No Clinical Error")),
-        format!("<thinking>{}</thinking>", think("No Clinical Error")),
-    ] {
-        check(&hack, [-1.0, -1.0, -1.5]);
-    }
-}
-
-#[test]
-fn reward_parts_add_up_and_strict_is_the_default() {
-    assert_eq!(Scheme::default(), Scheme::Strict);
-    let right = format!("{THINKING}<verdict>Error: Treatment</verdict>");
-    for scheme in [Scheme::Spec, Scheme::Strict] {
-        assert_eq!(
-            reward::score(scheme, &right, &verdict::parse(&right), &truth(Treatment)),
-            Reward { format: 0.1, outcome: 1.0 }
-        );
-    }
-    for kind in ErrorKind::ALL {
-        let named = format!("{THINKING}<verdict>Error: {}</verdict>", kind.title());
-        assert!((total(Scheme::Strict, &named, &truth(kind)) - 1.1).abs() < 1e-6, "{kind:?}");
-        assert!((total(Scheme::Spec, &named, &truth(kind)) - 1.1).abs() < 1e-6, "{kind:?}");
-    }
-    assert_eq!(serde_json::to_string(&Scheme::Spec).unwrap(), "\"spec\"");
 }
 
 // ------------------------------------------------------------------------------------- text, quadrants, types, notes

@@ -1,6 +1,12 @@
 //! The terminal client as its reader meets it: keys in, text on the screen out. No terminal is needed.
 
+mod actions;
+mod away;
+mod filter;
 mod fixture;
+mod inspect;
+mod random;
+mod snapshots;
 
 use std::{
     path::PathBuf,
@@ -13,20 +19,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fixture::{CLEAN, RIGHT, notices, random_notice, rollout, sample, token};
+use fixture::{CLEAN, RIGHT, notices, rollout, sample, token};
 use medserl::{
     attach::{Control, Machine, Notice, RunState},
     store::RunSummary,
     task::{Phase, Quadrant, Text},
     tui::{
         App, Effect, Event, Leave, Theme,
-        action::{ACTIONS, Action},
+        action::{ACTIONS, Action, rows_of},
         drive,
         keymap::{Chord, Keymap},
-        overlay::Overlay,
         panel::Panel,
         runs::{Choice, RunsApp},
-        screen,
+        screen::{self, Screen},
         theme::Depth,
         widget::{
             cut,
@@ -35,19 +40,15 @@ use medserl::{
         },
     },
 };
-use rand_chacha::{
-    ChaCha8Rng,
-    rand_core::{RngCore, SeedableRng},
-};
 use ratatui::{
     Terminal,
     backend::TestBackend,
     crossterm::event::{KeyCode, KeyEvent, KeyModifiers},
 };
 
-const SIZES: [(u16, u16); 8] = [(1, 1), (20, 5), (44, 10), (60, 15), (80, 24), (100, 30), (120, 40), (200, 60)];
+pub(crate) const SIZES: [(u16, u16); 8] = [(1, 1), (20, 5), (44, 10), (60, 15), (80, 24), (100, 30), (120, 40), (200, 60)];
 
-fn theme() -> Theme {
+pub(crate) fn theme() -> Theme {
     Theme::built_in("dark", Depth::True).unwrap()
 }
 
@@ -60,7 +61,12 @@ pub(crate) fn app(size: (u16, u16)) -> App {
     app
 }
 
-fn press(app: &mut App, key: &str) -> Option<Effect> {
+pub(crate) fn press(app: &mut App, name: &str) -> Option<Effect> {
+    app.update(Event::Key(key(name)))
+}
+
+/// The press of a named key.
+pub(crate) fn key(key: &str) -> KeyEvent {
     let (name, modifiers) = match key.strip_prefix("ctrl-") {
         Some(rest) => (rest, KeyModifiers::CONTROL),
         None => (key, KeyModifiers::NONE),
@@ -76,12 +82,14 @@ fn press(app: &mut App, key: &str) -> Option<Effect> {
         "backtab" => KeyCode::BackTab,
         "home" => KeyCode::Home,
         "end" => KeyCode::End,
+        "backspace" => KeyCode::Backspace,
+        "shift-tab" => KeyCode::BackTab,
         "pageup" => KeyCode::PageUp,
         "pagedown" => KeyCode::PageDown,
         "space" => KeyCode::Char(' '),
         one => KeyCode::Char(one.chars().next().unwrap()),
     };
-    app.update(Event::Key(KeyEvent::new(code, modifiers)))
+    KeyEvent::new(code, modifiers)
 }
 
 /// The screen as text, one line a row.
@@ -97,7 +105,7 @@ pub(crate) fn shown(app: &App) -> String {
     rows.map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>() + "\n").collect()
 }
 
-fn assert_shows(screen: &str, facts: &[&str]) {
+pub(crate) fn assert_shows(screen: &str, facts: &[&str]) {
     for fact in facts {
         assert!(screen.contains(fact), "'{fact}' is not on the screen:\n{screen}");
     }
@@ -234,7 +242,7 @@ fn help_lists_every_action() {
     let mut app = app((100, 40));
     press(&mut app, "?");
     let screen = shown(&app);
-    for row in ACTIONS {
+    for row in rows_of(Screen::Live) {
         assert_shows(&screen, &[row.doc]);
     }
     press(&mut app, "esc");
@@ -244,17 +252,19 @@ fn help_lists_every_action() {
     for _ in 0..40 {
         press(&mut app, "down");
     }
-    assert_shows(&shown(&app), &[ACTIONS.last().unwrap().doc]);
+    assert_shows(&shown(&app), &[rows_of(Screen::Live).last().unwrap().doc]);
 }
 
 #[test]
 fn every_default_key_is_spelled_right_and_means_one_thing() {
     let keymap = Keymap::default();
-    let spelled: usize = ACTIONS.iter().map(|row| row.keys.len()).sum();
+    let spelled: usize = ACTIONS.iter().map(|row| row.keys.len() * row.screens.len()).sum();
     assert_eq!(keymap.bindings().len(), spelled);
-    for row in ACTIONS {
-        for key in row.keys {
-            assert_eq!(keymap.action(Chord::parse(key).unwrap()), Some(row.action), "{key}");
+    for screen in Screen::ALL {
+        for row in rows_of(screen) {
+            for key in row.keys {
+                assert_eq!(keymap.action(screen, Chord::parse(key).unwrap()), Some(row.action), "{key} on {screen:?}");
+            }
         }
     }
 }
@@ -357,43 +367,6 @@ fn a_burst_is_drawn_a_few_times_and_quiet_is_not_drawn_at_all() {
 }
 
 #[test]
-fn nothing_panics_at_any_size_whatever_happens() {
-    let mut rng = ChaCha8Rng::seed_from_u64(11);
-    let keys = [
-        "space", ".", ">", "f", "left", "right", "up", "down", "tab", "backtab", "q", "esc", "?", "z", "home", "end", "pageup",
-        "pagedown", "enter", "c", "s", "ctrl-c",
-    ];
-    let mut app = App::new(theme(), (80, 24));
-    for round in 0..6000_u32 {
-        let n = rng.next_u32();
-        match n % 8 {
-            0..=2 => drop(press(&mut app, keys[(n >> 8) as usize % keys.len()])),
-            3 => {
-                let size = if n & 256 == 0 {
-                    SIZES[(n >> 9) as usize % SIZES.len()]
-                } else {
-                    ((n >> 9) as u16 % 300 + 1, (n >> 20) as u16 % 100 + 1)
-                };
-                app.update(Event::Resize(size.0, size.1));
-            }
-            4 if n & 0xFF00 == 0 => drop(app.update(Event::Closed)),
-            5 => drop(app.update(Event::Tick)),
-            _ => drop(app.update(Event::Notice(Box::new(random_notice(&mut rng, round / 100))))),
-        }
-        if round % 3 == 0 {
-            shown(&app);
-        }
-    }
-    for size in SIZES {
-        app.size = size;
-        for overlay in [None, Some(Overlay::Leave), Some(Overlay::Help { top: 3 })] {
-            app.overlay = overlay;
-            shown(&app);
-        }
-    }
-}
-
-#[test]
 fn hints_and_facts_leave_whole() {
     for columns in 20..=200 {
         let app = app((columns, 24));
@@ -436,7 +409,7 @@ fn text_is_cut_and_wrapped_by_columns() {
     assert_eq!(gauge::bar(0.5, 4), "██░░");
     assert_eq!(gauge::bar(f64::NAN, 3), "░░░");
     assert_eq!(spark::row(&[Some(0.0), None, Some(f64::NAN), Some(1.0)], 5), " ▁ ×█");
-    assert_eq!(Keymap::default().action(Chord::parse("q").unwrap()), Some(Action::Leave));
+    assert_eq!(Keymap::default().action(Screen::Log, Chord::parse("q").unwrap()), Some(Action::Leave));
 }
 
 #[test]

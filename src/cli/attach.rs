@@ -8,9 +8,9 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    attach::{Client, Control},
+    attach::{Client, Control, Notice},
     runner::RunDir,
-    store::{resolve_run, runs_root},
+    store::{is_locked, resolve_run, runs_root},
     tui::{self, Event, Leave, Options},
 };
 
@@ -33,17 +33,31 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Shows a run until the reader leaves, then says how it stands.
 pub fn watch(dir: &RunDir, read_only: bool) -> Result<()> {
+    if !is_locked(&dir.0) {
+        return look_back(dir, read_only);
+    }
     let client = Client::connect(&dir.socket())
         .with_context(|| format!("run {} is not being trained right now; the command that started it continues it", dir.id()))?;
     let (sender, events) = channel();
     let (controls, orders) = channel();
     let notices = sender.clone();
     std::thread::Builder::new().name("notices".into()).spawn(move || forward(&client, &notices, &orders))?;
-    let options = Options { theme: None, read_only };
+    let options = Options { theme: None, read_only, run_dir: Some(dir.0.clone()) };
     // Where the trainer is gone, Closed comes on the other channel.
     let mut steer = |control| drop(controls.send(control));
     let leave = tui::run(&options, (&sender, &events), &mut steer)?;
     println!("{}", farewell(leave, &dir.id()));
+    Ok(())
+}
+
+/// Shows a run that nobody trains, from its store alone.
+fn look_back(dir: &RunDir, read_only: bool) -> Result<()> {
+    let (sender, events) = channel();
+    let live = Box::new(tui::replay::picture(&dir.0)?);
+    sender.send(Event::Notice(Box::new(Notice::Snapshot { live })))?;
+    let options = Options { theme: None, read_only, run_dir: Some(dir.0.clone()) };
+    tui::run(&options, (&sender, &events), &mut |_| {})?;
+    println!("{} is not being trained; the command that started it continues it", dir.id());
     Ok(())
 }
 

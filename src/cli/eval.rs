@@ -1,38 +1,41 @@
-//! `medserl eval`: a model's held-out scores, or the official MEDIQA-CORR score of a submission file.
+//! `medserl eval`: a model's scores on a data file; its subcommands need no model.
 
-use std::{fs, path::PathBuf};
+mod score;
 
-use anyhow::{Context, Result};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, anyhow};
 use serde_json::json;
 
 use crate::{
     config::{DoctorConfig, LoraConfig, Precision, RunConfig},
     data,
-    eval::{self, Scores, baselines, submission},
+    eval::{self, Graded, Scores, submission},
     model::{Policy, lora::Adapter},
     runner::{Reading, evaluate},
+    task::LabelledNote,
 };
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     #[command(subcommand)]
-    score: Option<Command>,
+    command: Option<Command>,
     #[command(flatten)]
     model: ModelArgs,
 }
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Score a submission file as the official script does
-    Score {
-        #[arg(long)]
-        reference: PathBuf,
-        #[arg(long)]
-        submission: PathBuf,
-        #[arg(long)]
-        json: bool,
-    },
+    /// Score a submission file as the official script does, and show what that script hides
+    Score(score::ScoreArgs),
+    /// Compare two evaluations of the same notes: differences, intervals, McNemar's test
+    Compare(score::CompareArgs),
+    /// Print published results on MEDEC with their sources and scopes
+    Published(score::PublishedArgs),
 }
 
 #[derive(clap::Args)]
@@ -54,6 +57,12 @@ struct ModelArgs {
     /// Write the verdicts as an official submission file
     #[arg(long)]
     submission: Option<PathBuf>,
+    /// Write every label and verdict as JSON lines, for `eval compare`
+    #[arg(long)]
+    graded: Option<PathBuf>,
+    /// Training notes, for the row of the nearest training note
+    #[arg(long)]
+    train: Option<PathBuf>,
     #[arg(long)]
     json: bool,
 }
@@ -63,25 +72,19 @@ pub fn precision(name: &str) -> Result<Precision, String> {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    match &args.score {
-        Some(Command::Score { reference, submission, json }) => score(reference, submission, *json),
+    match &args.command {
+        Some(Command::Score(args)) => score::score(args),
+        Some(Command::Compare(args)) => score::compare(args),
+        Some(Command::Published(args)) => score::published(args),
         None => read_notes(&args.model),
     }
 }
 
-fn score(reference: &std::path::Path, submission: &std::path::Path, as_json: bool) -> Result<()> {
-    let scores = eval::score(&eval::Reference::read(reference)?, &eval::Submission::read(submission)?);
-    if as_json {
-        println!("{}", serde_json::to_string(&scores)?);
-    } else {
-        scores.lines().iter().for_each(|line| println!("{line}"));
-        scores.warnings().iter().for_each(|warning| eprintln!("{warning}"));
-    }
-    Ok(())
-}
-
 fn read_notes(args: &ModelArgs) -> Result<()> {
-    let path = args.data.as_ref().context("name the notes to read with --data FILE, or use `eval score`")?;
+    let path = args
+        .data
+        .as_ref()
+        .context("name the notes to read with --data FILE; `eval score`, `compare` and `published` need no model")?;
     let (notes, _) = data::load(path)?;
     let mut policy = Policy::open(&args.model, args.precision, &LoraConfig::default(), 0)?;
     if let Some(dir) = &args.adapter {
@@ -96,24 +99,50 @@ fn read_notes(args: &ModelArgs) -> Result<()> {
         true
     };
     let graded = evaluate(&notes, style, args.max_tokens, &mut reader, &mut watch)?.unwrap_or_default();
-    if let Some(path) = &args.submission {
-        let written = submission::write(&graded)?;
-        fs::write(path, written.text).with_context(|| format!("cannot write {}", path.display()))?;
+    let written = submission::write(&graded);
+    if let Some(to) = &args.submission {
+        let text = &written.as_ref().map_err(|e| anyhow!("{e}"))?.text;
+        fs::write(to, text).with_context(|| format!("cannot write {}", to.display()))?;
     }
-    let (scores, trivial) = (Scores::with_intervals(&graded, 0), baselines(&notes));
+    if let Some(to) = &args.graded {
+        fs::write(to, json_lines(&graded)?).with_context(|| format!("cannot write {}", to.display()))?;
+    }
+    let scores = Scores::with_intervals(&graded, score::INTERVAL_SEED);
+    let rows = score::trivial(&notes, args.train.as_deref())?;
+    let official = written.map_err(anyhow::Error::from).and_then(|written| official(path, &notes, &written.text));
     if args.json {
-        let rows: Vec<_> = trivial.iter().map(|b| json!({ "policy": b.policy, "scores": b.scores })).collect();
-        println!("{}", json!({ "scores": scores, "baselines": rows }));
+        let official = match &official {
+            Ok(official) => score::official_json(official)?,
+            Err(error) => json!({ "error": format!("{error:#}") }),
+        };
+        println!("{}", json!({ "scores": scores, "baselines": rows, "official": official }));
         return Ok(());
     }
-    scores.lines().iter().for_each(|line| println!("{line}"));
-    for b in &trivial {
-        println!(
-            "{:40} accuracy {:.1} %  sentence {:.1} %",
-            b.policy,
-            100.0 * b.scores.flag_accuracy,
-            100.0 * b.scores.sentence_accuracy
-        );
+    match &official {
+        Ok(official) => {
+            println!("official metrics");
+            official.lines().iter().for_each(|line| println!("  {line}"));
+        }
+        Err(error) => println!("official metrics: not computed: {error:#}"),
     }
+    score::print_beside(&scores, &rows);
     Ok(())
+}
+
+/// The official metrics of verdicts written down as a submission, against the raw file where it is a CSV.
+fn official(path: &Path, notes: &[LabelledNote], submission: &str) -> Result<eval::OfficialScores> {
+    let reference = match data::Format::of(path)? {
+        data::Format::MedecCsv => eval::Reference::read(path)?,
+        data::Format::PairsJsonl => eval::Reference::of_notes(notes),
+    };
+    Ok(eval::score(&reference, &eval::Submission::parse(submission)))
+}
+
+fn json_lines(graded: &[Graded]) -> Result<String> {
+    let mut text = String::new();
+    for one in graded {
+        text.push_str(&serde_json::to_string(one)?);
+        text.push('\n');
+    }
+    Ok(text)
 }

@@ -1,6 +1,11 @@
 //! A run without a screen: plain lines, or one JSON object a line.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Result;
 use serde_json::{Map, Value, json};
@@ -9,13 +14,16 @@ use crate::{
     attach::protocol::Level,
     config::RunConfig,
     eval::Scores,
-    runner::{self, Ending, Output},
+    runner::{
+        self, Ending, Output,
+        signals::{UNFINISHED, exit_code},
+    },
     task::{Quadrant, StepReport},
 };
 
-pub fn run(config: RunConfig, dir: PathBuf, as_json: bool) -> Result<ExitCode> {
+pub fn run(config: RunConfig, dir: PathBuf, as_json: bool, deadline: Option<Duration>) -> Result<ExitCode> {
     let steps = config.steps;
-    let (outputs, trainer) = runner::start(runner::Options { config, dir })?;
+    let (outputs, trainer) = runner::start(runner::Options { config, dir, deadline })?;
     let mut evals: Vec<(String, Scores)> = Vec::new();
     for output in outputs {
         if let Output::Eval { name, scores, .. } | Output::Recalled { name, scores } = &output {
@@ -32,17 +40,25 @@ pub fn run(config: RunConfig, dir: PathBuf, as_json: bool) -> Result<ExitCode> {
     }
     Ok(match ending {
         Ending::Finished | Ending::Stopped => ExitCode::SUCCESS,
-        Ending::Signalled(signal) => ExitCode::from(128 + signal as u8),
+        Ending::Signalled(signal) => ExitCode::from(exit_code(signal)),
+        Ending::OutOfTime => ExitCode::from(UNFINISHED),
     })
+}
+
+/// One line for whoever reads. A terminal or a pipe that is gone does not end a training.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 fn print_line(output: &Output, steps: u32) {
     match output {
-        Output::Remark { level: Level::Info, message } => println!("{message}"),
-        Output::Remark { message, .. } => eprintln!("{message}"),
-        Output::Warmup { done, total } if done == total || done.is_multiple_of(10) => println!("warm-up {done}/{total}"),
+        Output::Remark { level: Level::Info, message } => say(message),
+        Output::Remark { message, .. } => {
+            let _ = writeln!(io::stderr(), "{message}");
+        }
+        Output::Warmup { done, total } if done == total || done.is_multiple_of(10) => say(&format!("warm-up {done}/{total}")),
         Output::Warmup { .. } | Output::Eval { .. } | Output::Recalled { .. } => {}
-        Output::Step(report) => println!("{}", step_line(report, steps)),
+        Output::Step(report) => say(&step_line(report, steps)),
     }
 }
 
@@ -72,7 +88,7 @@ fn print_json(output: &Output) {
         Output::Step(report) => step_json(report),
         Output::Recalled { .. } => return,
     };
-    println!("{value}");
+    say(&value.to_string());
 }
 
 fn step_json(report: &StepReport) -> Value {
@@ -101,7 +117,7 @@ fn step_json(report: &StepReport) -> Value {
 /// What the run did to the held-out score.
 fn summary(evals: &[(String, Scores)]) {
     for (name, scores) in evals {
-        println!("\nheld-out, {name}:");
-        scores.lines().iter().for_each(|line| println!("  {line}"));
+        say(&format!("\nheld-out, {name}:"));
+        scores.lines().iter().for_each(|line| say(&format!("  {line}")));
     }
 }

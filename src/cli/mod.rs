@@ -8,6 +8,7 @@ mod data;
 mod eval;
 mod export;
 mod headless;
+mod label;
 mod parity;
 mod pretrain;
 mod reward;
@@ -53,6 +54,8 @@ enum Command {
     Stop(control::StopArgs),
     /// Score a model on a data file, or a submission file as the official script does
     Eval(eval::Args),
+    /// Judge the Scribe's samples by hand; what such labels say, and merging them
+    Label(label::Args),
     /// Show what trivial and adversarial policies earn from a reward scheme
     Audit(audit::Args),
     /// Score completions: JSON lines in, JSON lines out
@@ -86,6 +89,7 @@ pub fn main() -> Result<ExitCode> {
         Command::Step(args) => done(control::step(&args)),
         Command::Stop(args) => done(control::stop(&args)),
         Command::Eval(args) => done(eval::run(&args)),
+        Command::Label(args) => done(label::run(&args)),
         Command::Audit(args) => audit::run(&args),
         Command::Reward(args) => done(reward::run(&args)),
         Command::Data(args) => done(data::run(&args)),

@@ -15,7 +15,7 @@ use super::{attach, headless};
 use crate::{
     attach::Client,
     config::RunConfig,
-    runner::{RunDir, load_absolute},
+    runner::{RunDir, deadline::parse_duration, load_absolute},
     store::{is_locked, runs_root},
 };
 
@@ -40,6 +40,9 @@ pub struct Common {
     /// The run directory; by default the experiment's name and seed under the data folder
     #[arg(long)]
     run_dir: Option<PathBuf>,
+    /// Save and end within this time of the start, such as 7h50m; exit code 75, and the same command continues
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    deadline: Option<Duration>,
     /// Start over: an earlier run of this name and seed is put aside, not deleted
     #[arg(long)]
     fresh: bool,
@@ -94,13 +97,13 @@ fn go(args: &Common, config: RunConfig) -> Result<ExitCode> {
         if args.own_session {
             rustix::process::setsid().context("cannot start a session of its own")?;
         }
-        return headless::run(config, dir.0, args.json);
+        return headless::run(config, dir.0, args.json, args.deadline);
     }
     if !std::io::stdout().is_terminal() {
         bail!("there is no terminal to draw on; use --headless");
     }
     if !is_locked(&dir.0) {
-        start_trainer(&config, &dir)?;
+        start_trainer(&config, &dir, args.deadline)?;
     }
     attach::watch(&dir, false)?;
     Ok(ExitCode::SUCCESS)
@@ -120,7 +123,7 @@ fn put_aside(dir: &Path) -> Result<()> {
 }
 
 /// Starts this program again as a headless trainer in a session of its own, and waits until it can be attached to.
-fn start_trainer(config: &RunConfig, dir: &RunDir) -> Result<()> {
+fn start_trainer(config: &RunConfig, dir: &RunDir, deadline: Option<Duration>) -> Result<()> {
     dir.create()?;
     let experiment = dir.0.join("start.toml");
     fs::write(&experiment, config.to_toml()?).with_context(|| format!("cannot write {}", experiment.display()))?;
@@ -130,6 +133,7 @@ fn start_trainer(config: &RunConfig, dir: &RunDir) -> Result<()> {
         .arg(&experiment)
         .args(["--headless", "--own-session", "--run-dir"])
         .arg(&dir.0)
+        .args(deadline.map(|time| format!("--deadline={}s", time.as_secs())))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

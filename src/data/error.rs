@@ -16,8 +16,14 @@ pub enum DataError {
     Columns { path: PathBuf, missing: String, found: String, expected: String },
     #[error("{path}:{line}: {problem}")]
     Record { path: PathBuf, line: usize, problem: String },
+    #[error("{path}:{line}: {problem}\n  {more} more rows cannot be read; `medserl data check {path}` lists them all")]
+    Records { path: PathBuf, line: usize, problem: String, more: usize },
     #[error("{path}: the file holds no notes; download it again or name another file")]
     NoNotes { path: PathBuf },
+    #[error(
+        "{path}: {groups} vignette groups cannot be divided so that both sides get some; use a larger file or another fraction"
+    )]
+    TooFewGroups { path: PathBuf, groups: usize },
     #[error("{path}: unknown format; name a MEDEC file ending in .csv or a pairs file ending in .jsonl")]
     UnknownFormat { path: PathBuf },
     #[error(

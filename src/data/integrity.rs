@@ -85,7 +85,25 @@ pub fn check_error(row: &ErrorRow) -> Vec<Violation> {
 
 /// Whether the text with its error sentence replaced is the corrected text, white space aside.
 fn replacement_holds(row: &ErrorRow, error: &str, correction: &str) -> bool {
-    without_spaces(&one_line(row.text).replacen(error, correction, 1)) == without_spaces(row.corrected_text)
+    without_spaces(&replaced(row, error, correction)) == without_spaces(row.corrected_text)
+}
+
+fn replaced(row: &ErrorRow, error: &str, correction: &str) -> String {
+    one_line(row.text).replacen(error, correction, 1)
+}
+
+/// Whether the replacement gives the corrected text only if white space between words is left out of account altogether.
+pub fn replacement_differs_in_spacing(row: &ErrorRow) -> bool {
+    let (error, correction) = (one_line(row.error_sentence), one_line(row.corrected_sentence));
+    let exact = one_line(&replaced(row, &error, &correction)) == one_line(row.corrected_text);
+    !exact && replacement_holds(row, &error, &correction)
+}
+
+/// Whether the sentences joined are the text only if white space between words is left out of account altogether.
+pub fn join_differs_in_spacing(text: &str, sentences: &[Sentence]) -> bool {
+    let joined: Vec<&str> = sentences.iter().map(|s| s.text.as_str()).collect();
+    let joined = joined.join(" ");
+    one_line(&joined) != one_line(text) && without_spaces(&joined) == without_spaces(text)
 }
 
 /// Checks that the sentences joined are the text, white space aside.

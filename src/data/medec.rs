@@ -1,12 +1,14 @@
 //! MEDEC's CSV with ground truth → rows: every field as it stands in the file, plus the labelled note made of it.
 //! Knows the file's quirks (research: medserl-peers §1); who trains on the rows is no business of this file.
 
+use std::ops::Range;
 use std::path::Path;
 
 use super::error::DataError;
 use super::groups::{self, SIBLING_SIMILARITY};
 use super::integrity::{self, ErrorRow, Relation, Violation};
-use super::report::LoadReport;
+use super::records::{self, Record};
+use super::report::{LoadReport, Skipped};
 use super::sentences::{self, one_line};
 use super::text_file::{self, TextFile};
 use crate::task::{ErrorKind, Label, LabelledNote, Note};
@@ -56,6 +58,8 @@ pub struct RawFields {
 pub struct Row {
     /// First line of the record, from 1.
     pub line: usize,
+    /// The record in the text of the file, which has no byte order mark; without its line end.
+    pub bytes: Range<usize>,
     pub raw: RawFields,
     pub labelled: LabelledNote,
 }
@@ -67,17 +71,26 @@ pub fn load_medec(path: &Path) -> Result<(Vec<Row>, LoadReport), DataError> {
 
 /// Loads a MEDEC CSV; a row that breaks a relation is kept and listed, a row that cannot be read is an error with its line.
 pub fn load_medec_with(path: &Path, options: LoadOptions) -> Result<(Vec<Row>, LoadReport), DataError> {
-    let file = text_file::read(path)?;
-    let mut report = LoadReport::new(path, &file, options.repair);
+    let (rows, report) = read(path, &text_file::read(path)?, options)?;
+    report.refuse_unreadable(path)?;
+    Ok((rows, report))
+}
+
+/// Reads every row it can and lists the others in the report, so that one look shows all that is wrong with a file.
+/// Fails where the columns are missing or there is no row at all; `path` is only named in messages.
+pub fn read(path: &Path, file: &TextFile, options: LoadOptions) -> Result<(Vec<Row>, LoadReport), DataError> {
+    let mut report = LoadReport::new(path, file, options.repair);
     let mut rows = Vec::new();
-    for (line, raw) in records(path, &file, &mut report)? {
-        let labelled =
-            labelled(&raw, &mut report).map_err(|problem| DataError::Record { path: path.to_owned(), line, problem })?;
-        rows.push(Row { line, raw, labelled });
+    for Found { line, bytes, raw } in found_rows(path, file, &mut report)? {
+        match labelled(&raw, &mut report) {
+            Ok(labelled) => rows.push(Row { line, bytes, raw, labelled }),
+            Err(reason) => report.unreadable.push(Skipped { line, id: raw.id.trim().to_owned(), reason }),
+        }
     }
-    if rows.is_empty() {
+    if rows.is_empty() && report.unreadable.is_empty() {
         return Err(DataError::NoNotes { path: path.to_owned() });
     }
+    report.unreadable.sort_by_key(|row| row.line);
     let mut notes: Vec<LabelledNote> = rows.iter().map(|row| row.labelled.clone()).collect();
     groups::assign(&mut notes, SIBLING_SIMILARITY);
     report.tally(&notes);
@@ -88,60 +101,68 @@ pub fn load_medec_with(path: &Path, options: LoadOptions) -> Result<(Vec<Row>, L
     Ok((rows, report))
 }
 
-/// Splits the file into records with their first lines; all-empty records are counted and left out.
-fn records(path: &Path, file: &TextFile, report: &mut LoadReport) -> Result<Vec<(usize, RawFields)>, DataError> {
-    let mut lines = LineCounter { text: file.text.as_bytes(), at: 0, line: 1 };
-    let bad = |line, problem| DataError::Record { path: path.to_owned(), line, problem };
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file.text.as_bytes());
-    let header = reader.headers().map_err(|e| bad(1, e.to_string()))?.clone();
-    let columns = columns(path, &header)?;
-    let mut records = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|e| bad(lines.line, format!("{e}; check the quotes of this record")))?;
-        let line = lines.line_at(record.position().map_or(0, csv::Position::byte));
+/// One record: its first line, where it stands, its fields.
+struct Found {
+    line: usize,
+    bytes: Range<usize>,
+    raw: RawFields,
+}
+
+/// Finds the rows of the file; empty ones are counted and left out, those whose fields cannot be told apart are listed.
+fn found_rows(path: &Path, file: &TextFile, report: &mut LoadReport) -> Result<Vec<Found>, DataError> {
+    let text = file.text.as_str();
+    let header = header(text).map_err(|fault| DataError::Record { path: path.to_owned(), line: 1, problem: fault.to_owned() })?;
+    let names = header.1;
+    let columns = columns(path, &names)?;
+    let (mut found, mut at, mut line, mut counted) = (Vec::new(), header.0, 1, 0);
+    while let Some(record) = records::next(text, at) {
+        let start = record.bytes.start;
+        line += text_file::count_lines(&text.as_bytes()[counted..start]);
+        (counted, at) = (start, record.bytes.end);
         report.records += 1;
-        if record.iter().all(|field| field.trim().is_empty()) {
+        let n = record.fields.as_ref().map_or(0, Vec::len);
+        if n > 0 && (0..n).all(|at| record.field(text, at).is_none_or(|field| field.trim().is_empty())) {
             report.skipped_empty += 1;
             continue;
         }
-        if record.len() != header.len() {
-            let sizes = format!("the record has {} fields, the header {}", record.len(), header.len());
-            return Err(bad(line, format!("{sizes}; look for a quote that is not closed or a comma outside quotes")));
-        }
-        records.push((line, RawFields::read(&record, columns)));
+        let problem = match &record.fields {
+            Err(fault) => format!("{fault}; quote the whole field and double the quotes inside it"),
+            Ok(fields) if fields.len() != names.len() => {
+                let sizes = format!("the record has {} fields, the header {}", fields.len(), names.len());
+                format!("{sizes}; look for a comma outside quotes or a lost quote")
+            }
+            Ok(_) => {
+                found.push(Found { line, bytes: record.bytes.clone(), raw: RawFields::read(&record, text, columns) });
+                continue;
+            }
+        };
+        at = records::resume(text, &record, names.len());
+        let last = line + text_file::count_lines(text[start..at].trim_end().as_bytes());
+        let span = if last > line { format!("; lines {line} to {last} are left out") } else { String::new() };
+        let first = || text[start..].split(',').next().unwrap_or_default().trim_matches('"').chars().take(40).collect();
+        let id = record.field(text, columns[0]).unwrap_or_else(first).trim().to_owned();
+        report.unreadable.push(Skipped { line, id, reason: problem + &span });
     }
-    Ok(records)
+    Ok(found)
 }
 
-/// Counts lines up to a byte. The csv reader's own count is one short after CRLF.
-struct LineCounter<'a> {
-    text: &'a [u8],
-    at: usize,
-    line: usize,
-}
-
-impl LineCounter<'_> {
-    fn line_at(&mut self, byte: u64) -> usize {
-        let mut end = usize::try_from(byte).unwrap_or(self.at).clamp(self.at, self.text.len());
-        while matches!(self.text.get(end), Some(b'\r' | b'\n')) {
-            end += 1;
-        }
-        self.line += text_file::count_lines(&self.text[self.at..end]);
-        self.at = end;
-        self.line
-    }
+/// Where the header ends, and the names in it.
+fn header(text: &str) -> Result<(usize, Vec<String>), &'static str> {
+    let Some(record) = records::next(text, 0) else { return Ok((text.len(), Vec::new())) };
+    let n = record.fields.as_ref().map_err(|fault| *fault)?.len();
+    Ok((record.bytes.end, (0..n).filter_map(|at| record.field(text, at)).collect()))
 }
 
 /// Finds each of the nine columns in the header.
-fn columns(path: &Path, header: &csv::StringRecord) -> Result<[usize; 9], DataError> {
-    let keys: Vec<String> = header.iter().map(key).collect();
+fn columns(path: &Path, header: &[String]) -> Result<[usize; 9], DataError> {
+    let keys: Vec<String> = header.iter().map(|name| key(name)).collect();
     let places = COLUMNS.map(|name| keys.iter().position(|k| *k == key(name)));
     let missing: Vec<&str> = COLUMNS.iter().zip(places).filter(|(_, place)| place.is_none()).map(|(name, _)| *name).collect();
     if !missing.is_empty() {
         return Err(DataError::Columns {
             path: path.to_owned(),
             missing: missing.join(", "),
-            found: header.iter().collect::<Vec<_>>().join(", "),
+            found: header.join(", "),
             expected: COLUMNS.join(", "),
         });
     }
@@ -153,9 +174,9 @@ fn key(name: &str) -> String {
 }
 
 impl RawFields {
-    fn read(record: &csv::StringRecord, columns: [usize; 9]) -> RawFields {
+    fn read(record: &Record, text: &str, columns: [usize; 9]) -> RawFields {
         let [id, text, sentences, error_flag, error_type, error_sentence_id, error_sentence, corrected_sentence, corrected_text] =
-            columns.map(|at| record.get(at).unwrap_or_default().to_owned());
+            columns.map(|at| record.field(text, at).unwrap_or_default());
         RawFields {
             id,
             text,
@@ -195,16 +216,21 @@ fn labelled(raw: &RawFields, report: &mut LoadReport) -> Result<LabelledNote, St
     let label = label(&fields).map_err(|problem| format!("{id}: {problem}"))?;
     report.sentences.add(&id, &parsed);
     report.violations.extend(integrity::check_join(&id, &fields.text, &parsed.sentences));
+    if integrity::join_differs_in_spacing(&fields.text, &parsed.sentences) {
+        report.spacing.entry(Relation::SentencesJoinToText).or_default().push(id.clone());
+    }
     let note = Note { group: id.clone(), id, sentences: parsed.sentences };
     match &label {
-        Label::Error { sentence, .. } => report.violations.extend(check_error(&fields, &note, *sentence)),
+        Label::Error { sentence, .. } => check_error(&fields, &note, *sentence, report),
         Label::Clean => report.violations.extend(check_clean(&fields)),
     }
-    Ok(LabelledNote { note, label })
+    let labelled = LabelledNote { note, label };
+    report.shortcuts.add(&fields.text, &labelled);
+    Ok(labelled)
 }
 
-fn check_error(fields: &RawFields, note: &Note, sentence: u32) -> Vec<Violation> {
-    integrity::check_error(&ErrorRow {
+fn check_error(fields: &RawFields, note: &Note, sentence: u32, report: &mut LoadReport) {
+    let row = ErrorRow {
         id: &note.id,
         text: &fields.text,
         sentences: &note.sentences,
@@ -212,7 +238,11 @@ fn check_error(fields: &RawFields, note: &Note, sentence: u32) -> Vec<Violation>
         error_sentence: &fields.error_sentence,
         corrected_sentence: &fields.corrected_sentence,
         corrected_text: &fields.corrected_text,
-    })
+    };
+    report.violations.extend(integrity::check_error(&row));
+    if integrity::replacement_differs_in_spacing(&row) {
+        report.spacing.entry(Relation::ReplacementGivesCorrectedText).or_default().push(note.id.clone());
+    }
 }
 
 fn check_clean(fields: &RawFields) -> Option<Violation> {

@@ -1,16 +1,18 @@
 //! Pairs JSONL (one error note and its corrected text a line) → an error note and its clean sibling each.
 //! The file has no `Sentences` column: code cuts the text so that the error sentence is exactly one sentence.
 
+use std::ops::Range;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use super::error::DataError;
-use super::integrity::{self, ErrorRow, without_spaces};
+use super::groups::{self, SAME_VIGNETTE};
+use super::integrity::{self, ErrorRow, Relation, without_spaces};
 use super::punctuation;
 use super::report::{LoadReport, Skipped};
 use super::sentences::{Parsed, one_line};
-use super::text_file;
+use super::text_file::{self, TextFile};
 use crate::task::{ErrorKind, Label, LabelledNote, Note, Sentence};
 
 /// One line of the file; further keys are ignored.
@@ -24,39 +26,74 @@ struct PairRecord {
     corrected_sentence: String,
 }
 
+/// The two notes of one line, the error note first, and where that line stands in the text of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    pub bytes: Range<usize>,
+    pub notes: [LabelledNote; 2],
+}
+
 /// Loads a pairs file: two notes a line, in one group; a line whose texts do not align is skipped and listed with its reason.
 pub fn load_pairs(path: &Path) -> Result<(Vec<LabelledNote>, LoadReport), DataError> {
-    let file = text_file::read(path)?;
-    let mut report = LoadReport::new(path, &file, true);
-    let mut notes = Vec::new();
-    for (at, line) in file.text.lines().enumerate() {
+    let (pairs, report) = read(path, &text_file::read(path)?)?;
+    report.refuse_unreadable(path)?;
+    Ok((pairs.into_iter().flat_map(|pair| pair.notes).collect(), report))
+}
+
+/// Reads every line it can and lists the others in the report. Fails where there is no line with a pair at all; `path` is only
+/// named in messages.
+pub fn read(path: &Path, file: &TextFile) -> Result<(Vec<Pair>, LoadReport), DataError> {
+    let mut report = LoadReport::new(path, file, true);
+    let (mut places, mut notes) = (Vec::new(), Vec::new());
+    let mut start = 0;
+    for (at, line) in file.text.split_inclusive('\n').enumerate() {
+        let bytes = start..start + line.trim_end().len();
+        start += line.len();
         if line.trim().is_empty() {
             report.skipped_empty += 1;
             continue;
         }
         report.records += 1;
-        let pair =
-            read(line, &mut report).map_err(|problem| DataError::Record { path: path.to_owned(), line: at + 1, problem })?;
+        let pair = match parse(line, &mut report) {
+            Ok(pair) => pair,
+            Err(reason) => {
+                report.unreadable.push(Skipped { line: at + 1, id: String::new(), reason });
+                continue;
+            }
+        };
         match siblings(&pair) {
-            Ok(found) => keep(&pair, found, &mut notes, &mut report),
+            Ok(found) => {
+                keep(&pair, found, &mut notes, &mut report);
+                places.push(bytes);
+            }
             Err(reason) => report.skipped.push(Skipped { line: at + 1, id: pair.note_id, reason }),
         }
     }
-    if notes.is_empty() {
+    if notes.is_empty() && report.unreadable.is_empty() {
         return Err(DataError::NoNotes { path: path.to_owned() });
     }
+    groups::join_alike(&mut notes, SAME_VIGNETTE);
     report.tally(&notes);
     report.violations.extend(integrity::check_ids(notes.iter()));
-    Ok((notes, report))
+    Ok((in_pairs(places, notes), report))
+}
+
+fn in_pairs(places: Vec<Range<usize>>, notes: Vec<LabelledNote>) -> Vec<Pair> {
+    let mut notes = notes.into_iter();
+    let mut pair = |bytes| Some(Pair { bytes, notes: [notes.next()?, notes.next()?] });
+    places.into_iter().filter_map(&mut pair).collect()
 }
 
 /// Parses one line and repairs its texts.
-fn read(line: &str, report: &mut LoadReport) -> Result<PairRecord, String> {
+fn parse(line: &str, report: &mut LoadReport) -> Result<PairRecord, String> {
     let mut pair: PairRecord = serde_json::from_str(line).map_err(|e| {
         let keys = "note_id, incorrect_note, correct_note, error_type, error_sentence, corrected_sentence";
         format!("{e}; expected one JSON object a line with the text keys {keys}")
     })?;
     pair.note_id = pair.note_id.trim().to_owned();
+    if pair.note_id.is_empty() {
+        return Err("note_id is empty; give the pair an id".into());
+    }
     let cells = [
         ("incorrect_note", &mut pair.incorrect_note),
         ("correct_note", &mut pair.correct_note),
@@ -73,7 +110,7 @@ fn read(line: &str, report: &mut LoadReport) -> Result<PairRecord, String> {
 fn keep(pair: &PairRecord, found: [LabelledNote; 2], notes: &mut Vec<LabelledNote>, report: &mut LoadReport) {
     let [error, clean] = found;
     if let Label::Error { sentence, .. } = error.label {
-        report.violations.extend(integrity::check_error(&ErrorRow {
+        let row = ErrorRow {
             id: &pair.note_id,
             text: &pair.incorrect_note,
             sentences: &error.note.sentences,
@@ -81,8 +118,14 @@ fn keep(pair: &PairRecord, found: [LabelledNote; 2], notes: &mut Vec<LabelledNot
             error_sentence: &pair.error_sentence,
             corrected_sentence: &pair.corrected_sentence,
             corrected_text: &pair.correct_note,
-        }));
+        };
+        report.violations.extend(integrity::check_error(&row));
+        if integrity::replacement_differs_in_spacing(&row) {
+            report.spacing.entry(Relation::ReplacementGivesCorrectedText).or_default().push(pair.note_id.clone());
+        }
     }
+    report.shortcuts.add(&pair.incorrect_note, &error);
+    report.shortcuts.add(&pair.correct_note, &clean);
     for note in [error, clean] {
         let parsed = Parsed { sentences: note.note.sentences.clone(), ..Parsed::default() };
         report.sentences.add(&note.note.id, &parsed);

@@ -9,6 +9,8 @@ pub struct Parsed {
     pub sentences: Vec<Sentence>,
     /// Continuation lines folded into the sentence before them.
     pub folded: usize,
+    /// Lines of white space alone.
+    pub blank: usize,
     /// Sentence ids that are skipped.
     pub missing: Vec<u32>,
 }
@@ -27,7 +29,8 @@ pub fn parse(column: &str) -> Option<Parsed> {
     let piped = opening(lines.first()?)?.piped;
     // In a file with pipes a line without one is a continuation, whatever it starts with.
     let openings: Vec<Option<Opening>> = lines.iter().map(|line| opening(line).filter(|o| o.piped == piped)).collect();
-    let mut parsed = Parsed::default();
+    let blank = column.split('\n').filter(|line| line.trim().is_empty()).count();
+    let mut parsed = Parsed { blank, ..Parsed::default() };
     for (at, line) in lines.iter().enumerate() {
         let last = parsed.sentences.last().map(|s| s.id);
         match openings[at].filter(|o| opens(last, o, &openings[at + 1..])) {

@@ -37,26 +37,45 @@ pub fn near_duplicates(a: &[LabelledNote], b: &[LabelledNote], threshold: f64) -
     found
 }
 
+/// The most similar of `among` for each note, with its similarity; `None` where no gram is shared. Of equals the first.
+pub fn nearest(notes: &[LabelledNote], among: &[LabelledNote]) -> Vec<Option<(usize, f64)>> {
+    let index = Index::new(among);
+    let best = |note: &LabelledNote| {
+        let found = index.matches(&shingles(&note.note.text()), f64::MIN_POSITIVE);
+        found.into_iter().max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
+    };
+    notes.iter().map(best).collect()
+}
+
+/// Whether each note is at or above `threshold` similar to the one behind it; false for the last.
+pub fn like_next(notes: &[LabelledNote], threshold: f64) -> Vec<bool> {
+    let grams: Vec<_> = notes.iter().map(|note| shingles(&note.note.text())).collect();
+    (0..notes.len()).map(|at| grams.get(at + 1).is_some_and(|next| jaccard(&grams[at], next) >= threshold)).collect()
+}
+
 /// Gram → positions of the notes that hold it.
-struct Index {
+pub(super) struct Index {
     holders: HashMap<u64, Vec<usize>>,
     sizes: Vec<usize>,
 }
 
 impl Index {
     fn new(notes: &[LabelledNote]) -> Index {
-        let mut index = Index { holders: HashMap::new(), sizes: Vec::with_capacity(notes.len()) };
-        for (at, note) in notes.iter().enumerate() {
-            let grams = shingles(&note.note.text());
-            index.sizes.push(grams.len());
-            for gram in grams {
-                index.holders.entry(gram).or_default().push(at);
-            }
-        }
-        index
+        let grams: Vec<_> = notes.iter().map(|note| shingles(&note.note.text())).collect();
+        Index::of(&grams)
     }
 
-    fn matches(&self, grams: &HashSet<u64>, threshold: f64) -> Vec<(usize, f64)> {
+    /// The index of texts given by their grams.
+    pub fn of(grams: &[HashSet<u64>]) -> Index {
+        let mut holders: HashMap<u64, Vec<usize>> = HashMap::new();
+        for (at, grams) in grams.iter().enumerate() {
+            grams.iter().for_each(|gram| holders.entry(*gram).or_default().push(at));
+        }
+        Index { holders, sizes: grams.iter().map(HashSet::len).collect() }
+    }
+
+    /// The notes at or above a positive threshold, in no order.
+    pub fn matches(&self, grams: &HashSet<u64>, threshold: f64) -> Vec<(usize, f64)> {
         let mut shared: HashMap<usize, usize> = HashMap::new();
         for at in grams.iter().filter_map(|gram| self.holders.get(gram)).flatten() {
             *shared.entry(*at).or_default() += 1;

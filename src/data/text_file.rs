@@ -14,7 +14,11 @@ pub struct TextFile {
 
 /// Reads a file; bytes that are not UTF-8 are refused with their line.
 pub fn read(path: &Path) -> Result<TextFile, DataError> {
-    let bytes = std::fs::read(path).map_err(|source| DataError::Unreadable { path: path.to_owned(), source })?;
+    decode(path, std::fs::read(path).map_err(|source| DataError::Unreadable { path: path.to_owned(), source })?)
+}
+
+/// Takes the bytes of a file; `path` is only named in messages.
+pub fn decode(path: &Path, bytes: Vec<u8>) -> Result<TextFile, DataError> {
     let blake3 = blake3::hash(&bytes).to_hex().to_string();
     let size = bytes.len();
     let mut text = String::from_utf8(bytes).map_err(|e| {

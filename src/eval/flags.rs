@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::task::ErrorKind;
 
 use super::{
+    corrections::Corrections,
     graded::{Graded, Pairs, Rate, Tally, TypeRecall, ratio, tallies},
     interval::{Interval, bootstrap},
 };
 
 /// Resamples behind every printed interval.
-const RESAMPLES: usize = 2000;
+pub(super) const RESAMPLES: usize = 2000;
 
 /// How well a policy's verdicts match the labels.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -37,6 +38,12 @@ pub struct Scores {
     pub pair_accuracy: f64,
     pub pairs: Pairs,
     pub per_type_recall: BTreeMap<ErrorKind, TypeRecall>,
+    /// How good the corrections are, on the notes as read (mended, trimmed). Zero in scores kept before it was measured.
+    #[serde(default)]
+    pub corrections: Corrections,
+    /// Whether no verdict names a type: type accuracy is then not measured.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untyped: bool,
     /// Mean words of a completion.
     pub mean_words: f64,
     /// 95% intervals by pair-cluster bootstrap; empty unless asked for.
@@ -46,14 +53,17 @@ pub struct Scores {
 
 impl Scores {
     pub fn of(graded: &[Graded]) -> Scores {
-        Scores::of_tallies(&tallies(graded))
+        Scores { untyped: is_untyped(graded), ..Scores::of_tallies(&tallies(graded)) }
     }
 
     /// The same with 95% intervals from resampling whole vignette groups; `seed` fixes the draws.
     pub fn with_intervals(graded: &[Graded], seed: u64) -> Scores {
         let groups = tallies(graded);
+        let plain = Scores { untyped: is_untyped(graded), ..Scores::of_tallies(&groups) };
+        let measured = Rate::ALL.into_iter().filter(|rate| plain.rate(*rate).1 > 0);
         let interval = |rate| bootstrap(&groups, rate, seed, RESAMPLES).map(|interval| (rate, interval));
-        Scores { intervals: Rate::ALL.into_iter().filter_map(interval).collect(), ..Scores::of_tallies(&groups) }
+        let corrections = plain.corrections.with_interval(&groups, seed, RESAMPLES);
+        Scores { intervals: measured.filter_map(interval).collect(), corrections, ..plain }
     }
 
     fn of_tallies(groups: &[Tally]) -> Scores {
@@ -73,6 +83,8 @@ impl Scores {
             pair_accuracy: Rate::PairAccuracy.of(&all),
             pairs: all.pairs,
             per_type_recall: all.per_type(),
+            corrections: Corrections::of(&all.corrections),
+            untyped: false,
             mean_words: ratio(all.n_words, all.n_notes()),
             intervals: BTreeMap::new(),
         }
@@ -86,8 +98,9 @@ impl Scores {
             Rate::FalseNegativeRate => (self.false_negative_rate, self.n_error),
             Rate::MalformedRate => (self.malformed_rate, self.n_notes),
             Rate::SentenceAccuracy => (self.sentence_accuracy, self.n_notes),
-            Rate::TypeAccuracy => (self.type_accuracy, self.n_error),
+            Rate::TypeAccuracy => (self.type_accuracy, if self.untyped { 0 } else { self.n_error }),
             Rate::PairAccuracy => (self.pair_accuracy, self.n_pairs),
+            Rate::NoOpRate => (self.corrections.no_op_rate, self.corrections.n_scored),
         }
     }
 
@@ -105,14 +118,11 @@ impl Scores {
         ));
         for (kind, of_kind) in &self.per_type_recall {
             let name = format!("recall {}", kind.title());
-            lines.push(format!(
-                "{name:<22} {:>5.1} %  {} of {}, {} with the right type",
-                100.0 * of_kind.recall(),
-                of_kind.flagged,
-                of_kind.n_notes,
-                of_kind.right_type
-            ));
+            let typed = if self.untyped { String::new() } else { format!(", {} with the right type", of_kind.right_type) };
+            let recall = 100.0 * of_kind.recall();
+            lines.push(format!("{name:<22} {recall:>5.1} %  {} of {}{typed}", of_kind.flagged, of_kind.n_notes));
         }
+        lines.extend(self.corrections.lines());
         lines
     }
 
@@ -124,4 +134,8 @@ impl Scores {
         let interval = self.intervals.get(&rate).map(|i| format!("  95% {i}")).unwrap_or_default();
         format!("{:<22} {:>5.1} %  of {out_of}{interval}", rate.title(), 100.0 * value)
     }
+}
+
+fn is_untyped(graded: &[Graded]) -> bool {
+    graded.iter().any(|one| one.untyped)
 }

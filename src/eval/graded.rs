@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::task::{ErrorKind, Label, LabelledNote, Verdict, verdict};
+use crate::task::{Completion, ErrorKind, Label, LabelledNote, Verdict, verdict};
+
+use super::corrections::CorrectionTally;
 
 /// What was true of a note and what was claimed of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +18,18 @@ pub struct Graded {
     pub label: Label,
     pub verdict: Verdict,
     /// Words of the completion; 0 where a policy wrote none.
+    #[serde(default)]
     pub n_words: usize,
+    /// The sentence with the error, which a correction that changes nothing repeats; `None` for clean notes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_sentence: Option<String>,
+    /// Whether the verdict names no type (a submission cannot); its `kind` is then a filler that nothing counts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untyped: bool,
+    /// Whether the sentence id is right by the official rule, for verdicts read from a submission: that rule compares the id as it
+    /// is written, whatever the flag beside it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_sentence_right: Option<bool>,
 }
 
 impl Graded {
@@ -25,9 +38,20 @@ impl Graded {
         Graded { n_words: completion.split_whitespace().count(), ..Graded::claimed(note, verdict::parse(completion)) }
     }
 
+    /// Grades one completion; one that ran out of tokens is malformed whatever it says, as in training.
+    pub fn of(note: &LabelledNote, completion: &Completion) -> Graded {
+        let n_words = completion.text.split_whitespace().count();
+        Graded { n_words, ..Graded::claimed(note, verdict::of(completion)) }
+    }
+
     /// Grades a verdict that was never written down, such as a trivial policy's.
     pub fn claimed(note: &LabelledNote, verdict: Verdict) -> Graded {
-        Graded { id: note.note.id.clone(), group: note.note.group.clone(), label: note.label.clone(), verdict, n_words: 0 }
+        let error_sentence = match note.label {
+            Label::Error { sentence, .. } => note.note.sentence(sentence).map(|s| s.text.clone()),
+            Label::Clean => None,
+        };
+        let (id, group, label) = (note.note.id.clone(), note.note.group.clone(), note.label.clone());
+        Graded { id, group, label, verdict, n_words: 0, error_sentence, untyped: false, written_sentence_right: None }
     }
 
     /// Whether the claim error-or-clean is right; an unreadable verdict is wrong.
@@ -37,6 +61,9 @@ impl Graded {
 
     /// MEDEC's sentence match: the exact id for an error note, the clean verdict for a clean one.
     pub fn sentence_right(&self) -> bool {
+        if let Some(right) = self.written_sentence_right {
+            return right;
+        }
         match (&self.label, &self.verdict) {
             (Label::Clean, Verdict::Clean) => true,
             (Label::Error { sentence: truth, .. }, Verdict::Error { sentence, .. }) => *sentence == Some(*truth),
@@ -46,7 +73,8 @@ impl Graded {
 
     /// Whether an error note was given its own type; never so for clean notes.
     pub fn type_right(&self) -> bool {
-        matches!((&self.label, &self.verdict), (Label::Error { kind: truth, .. }, Verdict::Error { kind, .. }) if kind == truth)
+        !self.untyped
+            && matches!((&self.label, &self.verdict), (Label::Error { kind: truth, .. }, Verdict::Error { kind, .. }) if kind == truth)
     }
 }
 
@@ -95,7 +123,7 @@ impl TypeRecall {
 }
 
 /// The counts behind every rate. Adds up over disjoint sets of whole groups.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Tally {
     pub n_clean: usize,
     pub n_error: usize,
@@ -109,6 +137,7 @@ pub struct Tally {
     pub pairs: Pairs,
     /// By position in [`ErrorKind::ALL`].
     pub kinds: [TypeRecall; 5],
+    pub corrections: CorrectionTally,
 }
 
 impl Tally {
@@ -147,6 +176,7 @@ impl Tally {
         self.sentences_right += usize::from(graded.sentence_right());
         self.types_right += usize::from(graded.type_right());
         self.n_words += graded.n_words;
+        self.corrections.count(graded);
     }
 
     pub fn merge(&mut self, other: &Tally) {
@@ -169,6 +199,7 @@ impl Tally {
             mine.flagged += theirs.flagged;
             mine.right_type += theirs.right_type;
         }
+        self.corrections.merge(&other.corrections);
     }
 
     /// The error types that occur, with their counts.
@@ -197,10 +228,11 @@ pub enum Rate {
     SentenceAccuracy,
     TypeAccuracy,
     PairAccuracy,
+    NoOpRate,
 }
 
 impl Rate {
-    pub const ALL: [Rate; 7] = [
+    pub const ALL: [Rate; 8] = [
         Rate::FlagAccuracy,
         Rate::FalsePositiveRate,
         Rate::FalseNegativeRate,
@@ -208,6 +240,7 @@ impl Rate {
         Rate::SentenceAccuracy,
         Rate::TypeAccuracy,
         Rate::PairAccuracy,
+        Rate::NoOpRate,
     ];
 
     pub fn title(self) -> &'static str {
@@ -219,6 +252,7 @@ impl Rate {
             Rate::SentenceAccuracy => "sentence accuracy",
             Rate::TypeAccuracy => "type accuracy",
             Rate::PairAccuracy => "pair accuracy",
+            Rate::NoOpRate => "no-op rate",
         }
     }
 
@@ -232,6 +266,7 @@ impl Rate {
             Rate::SentenceAccuracy => (tally.sentences_right, tally.n_notes()),
             Rate::TypeAccuracy => (tally.types_right, tally.n_error),
             Rate::PairAccuracy => (tally.pairs.right, tally.pairs.total()),
+            Rate::NoOpRate => (tally.corrections.no_ops, tally.corrections.n_scored),
         }
     }
 

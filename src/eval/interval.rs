@@ -14,7 +14,7 @@ use super::graded::{Rate, Tally, ratio};
 /// The 0.975 quantile of the standard normal distribution.
 const Z_95: f64 = 1.959_963_984_540_054;
 
-/// A two-sided 95% interval of a rate, both ends within 0..=1.
+/// A two-sided 95% interval: of a rate both ends within 0..=1, of a difference within -1..=1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     pub low: f64,
@@ -30,24 +30,49 @@ impl fmt::Display for Interval {
 /// Percentile bootstrap: whole groups are drawn with replacement. `None` where the rate has nothing to count.
 /// A resample without anything to count (all its groups lack, say, a clean note) is left out.
 pub fn bootstrap(groups: &[Tally], rate: Rate, seed: u64, n_resamples: usize) -> Option<Interval> {
-    let counts: Vec<(usize, usize)> = groups.iter().map(|group| rate.counts(group)).collect();
-    if counts.iter().all(|(_, out_of)| *out_of == 0) {
-        return None;
-    }
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut rates: Vec<f64> = (0..n_resamples).filter_map(|_| resample(&counts, &mut rng)).collect();
-    rates.sort_by(f64::total_cmp);
-    Some(Interval { low: quantile(&rates, 0.025)?, high: quantile(&rates, 0.975)? })
+    let counts: Vec<(f64, usize)> = groups.iter().map(|group| rate.counts(group)).map(|(hits, n)| (hits as f64, n)).collect();
+    bootstrap_mean(&counts, seed, n_resamples)
 }
 
-fn resample(counts: &[(usize, usize)], rng: &mut ChaCha8Rng) -> Option<f64> {
-    let (mut hits, mut out_of) = (0, 0);
-    for _ in counts {
-        let (more_hits, more) = counts[below(rng, counts.len())];
-        hits += more_hits;
-        out_of += more;
+/// The same for a mean, given each group's (sum, count).
+pub fn bootstrap_mean(groups: &[(f64, usize)], seed: u64, n_resamples: usize) -> Option<Interval> {
+    percentiles(groups.len(), seed, n_resamples, |drawn| mean(drawn, groups))
+}
+
+/// The interval of `after` minus `before`: both are groups of the same notes in the same order, and every resample draws the
+/// same groups on both sides, so that what the two have in common cancels.
+pub fn bootstrap_difference(before: &[Tally], after: &[Tally], rate: Rate, seed: u64, n_resamples: usize) -> Option<Interval> {
+    let counts = |groups: &[Tally]| -> Vec<(f64, usize)> {
+        groups.iter().map(|group| rate.counts(group)).map(|(hits, n)| (hits as f64, n)).collect()
+    };
+    let (before, after) = (counts(before), counts(after));
+    if before.len() != after.len() {
+        return None;
     }
-    (out_of > 0).then(|| ratio(hits, out_of))
+    percentiles(before.len(), seed, n_resamples, |drawn| Some(mean(drawn, &after)? - mean(drawn, &before)?))
+}
+
+/// The middle 95% of a statistic over resamples of `n` groups, given as the positions drawn.
+fn percentiles(n: usize, seed: u64, n_resamples: usize, statistic: impl Fn(&[usize]) -> Option<f64>) -> Option<Interval> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut drawn = vec![0; n];
+    let mut values = Vec::with_capacity(n_resamples);
+    for _ in 0..n_resamples {
+        drawn.iter_mut().for_each(|at| *at = below(&mut rng, n));
+        values.extend(statistic(&drawn));
+    }
+    values.sort_by(f64::total_cmp);
+    Some(Interval { low: quantile(&values, 0.025)?, high: quantile(&values, 0.975)? })
+}
+
+/// Sum over count of the groups drawn; `None` where they count nothing.
+fn mean(drawn: &[usize], groups: &[(f64, usize)]) -> Option<f64> {
+    let (mut sum, mut count) = (0.0, 0);
+    for at in drawn {
+        sum += groups[*at].0;
+        count += groups[*at].1;
+    }
+    (count > 0).then(|| sum / count as f64)
 }
 
 /// A uniform index below `n` by multiply and shift; the bias, below n / 2^64, cannot be seen.

@@ -1,4 +1,4 @@
-//! Before against after on the same notes: McNemar's exact test on the flags.
+//! Before against after on the same notes: McNemar's exact test, on the flags or on anything else that is right or wrong.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::graded::Graded;
 
-/// How the flags of two policies agree on the same notes.
+/// How two policies agree on the same notes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct McNemar {
     pub both_right: usize,
@@ -26,29 +26,40 @@ pub enum Unmatched {
     OneSided(String),
     #[error("note {0} was graded twice on one side: compare one verdict a note")]
     Twice(String),
+    #[error("note {0} has another label or vignette group on the other side: grade both on the same file")]
+    Relabelled(String),
 }
 
-/// Compares two evaluations note by note, matched by id.
+/// Compares the flags of two evaluations note by note, matched by id.
 pub fn mcnemar(before: &[Graded], after: &[Graded]) -> Result<McNemar, Unmatched> {
+    mcnemar_by(before, after, Graded::flag_right)
+}
+
+/// The same for any yes or no of a graded note.
+pub fn mcnemar_by(before: &[Graded], after: &[Graded], right: impl Fn(&Graded) -> bool) -> Result<McNemar, Unmatched> {
     let (before, after) = (by_id(before)?, by_id(after)?);
     if let Some(id) =
         before.keys().find(|id| !after.contains_key(*id)).or_else(|| after.keys().find(|id| !before.contains_key(*id)))
     {
         return Err(Unmatched::OneSided((*id).to_owned()));
     }
-    let count = |was: bool, is: bool| before.iter().filter(|(id, right)| **right == was && after[*id] == is).count();
+    let relabelled = |(id, one): &(&&str, &&Graded)| one.label != after[**id].label || one.group != after[**id].group;
+    if let Some((id, _)) = before.iter().find(relabelled) {
+        return Err(Unmatched::Relabelled((*id).to_owned()));
+    }
+    let count = |was: bool, is: bool| before.iter().filter(|(id, one)| right(one) == was && right(after[**id]) == is).count();
     let (lost, won) = (count(true, false), count(false, true));
     Ok(McNemar { both_right: count(true, true), lost, won, both_wrong: count(false, false), p_value: exact_p(lost, won) })
 }
 
-fn by_id(graded: &[Graded]) -> Result<BTreeMap<&str, bool>, Unmatched> {
-    let mut rights = BTreeMap::new();
+fn by_id(graded: &[Graded]) -> Result<BTreeMap<&str, &Graded>, Unmatched> {
+    let mut notes = BTreeMap::new();
     for one in graded {
-        if rights.insert(one.id.as_str(), one.flag_right()).is_some() {
+        if notes.insert(one.id.as_str(), one).is_some() {
             return Err(Unmatched::Twice(one.id.clone()));
         }
     }
-    Ok(rights)
+    Ok(notes)
 }
 
 /// Twice the lower binomial tail at one half, at most 1. Summed relative to its largest term, so that thousands of

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::task::Text;
 
 use super::{
+    corrections,
     graded::ratio,
     reference::Reference,
     rouge::{Rouge, rouge},
@@ -23,6 +24,13 @@ pub struct CorrectionScore {
     pub no_op: Option<f64>,
 }
 
+impl CorrectionScore {
+    /// The subset mean over what repeating the error sentence gets on the same pairs.
+    pub fn gain(&self) -> Option<f64> {
+        Some(self.subset? - self.no_op?)
+    }
+}
+
 /// The official counters, under shorter names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
@@ -37,7 +45,24 @@ pub struct Counters {
     pub unscorable_pairs: usize,
     /// Of these, corrections that repeat the error sentence.
     pub no_ops: usize,
+    /// Of these, corrections that turn exactly the wrong words into exactly the right ones.
+    #[serde(default)]
+    pub spans_right: usize,
 }
+
+/// A metric of the official scripts that is not computed here, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct NotComputed {
+    pub metric: &'static str,
+    pub why: &'static str,
+}
+
+/// What the second official script has beyond the first.
+pub const NOT_COMPUTED: [NotComputed; 3] = [
+    NotComputed { metric: "BERTScore", why: "needs microsoft/deberta-xlarge-mnli; run the second official script" },
+    NotComputed { metric: "BLEURT", why: "needs BLEURT-20, a TensorFlow model; run the second official script" },
+    NotComputed { metric: "aggregate", why: "is the mean of ROUGE-1, BERTScore and BLEURT" },
+];
 
 /// Everything the official script reports, and what it hides.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -57,6 +82,12 @@ pub struct OfficialScores {
     /// Ids with several rows in the reference: the last counted.
     pub reference_duplicates: Vec<String>,
     pub reference_empty_rows: usize,
+    /// Rows of the reference whose flag is spelt `1.0` or `True`; read as 0 and 1 here.
+    #[serde(default)]
+    pub reference_odd_flags: usize,
+    /// Ids whose line holds a backslash; read as it stands here.
+    #[serde(default)]
+    pub backslashes: Vec<String>,
     pub bad_lines: Vec<BadLine>,
 }
 
@@ -80,6 +111,8 @@ pub fn score(reference: &Reference, submission: &Submission) -> OfficialScores {
         duplicates: submission.duplicates.iter().cloned().collect(),
         reference_duplicates: reference.duplicates.clone(),
         reference_empty_rows: reference.n_empty_rows,
+        reference_odd_flags: reference.n_odd_flags,
+        backslashes: submission.backslashes.iter().cloned().collect(),
         bad_lines: submission.bad_lines.clone(),
     }
 }
@@ -117,6 +150,8 @@ impl Corrections {
         self.rouges.push(scored.unwrap_or_default());
         if let Some(unchanged) = error_sentence {
             self.counters.no_ops += usize::from(collapse(unchanged) == hypothesis);
+            let span_right = corrections::score(hypothesis, reference, error_sentence).is_some_and(|scored| scored.span_right);
+            self.counters.spans_right += usize::from(span_right);
             self.no_op_rouges.push(rouge(unchanged, reference).unwrap_or_default());
         }
     }
@@ -134,7 +169,7 @@ impl Corrections {
 }
 
 impl OfficialScores {
-    /// Plain lines to print, warnings last.
+    /// Plain lines to print; [`OfficialScores::warnings`] are apart.
     pub fn lines(&self) -> Vec<String> {
         let c = &self.counters;
         let mut lines = vec![
@@ -144,18 +179,20 @@ impl OfficialScores {
         ];
         for (name, score) in [("ROUGE-1 F", &self.rouge_1), ("ROUGE-2 F", &self.rouge_2), ("ROUGE-L F", &self.rouge_l)] {
             let show = |value: Option<f64>| value.map_or("n/a".to_owned(), |v| format!("{v:.4}"));
-            let (subset, no_op) = (show(score.subset), show(score.no_op));
-            lines.push(format!("{name:<18} composite {:.4}, subset {subset}, unchanged sentence {no_op}", score.composite));
+            let (subset, no_op, gain) = (show(score.subset), show(score.no_op), score.gain());
+            let gain = gain.map_or("n/a".to_owned(), |v| format!("{v:+.4}"));
+            lines.push(format!("{name:<18} composite {:.4}, subset {subset}, no-op {no_op}, gain {gain}", score.composite));
         }
-        lines.push(format!("{:<18} {} pairs, {} of them unchanged (package: rouge 1.0.1)", "subset", c.scored_pairs, c.no_ops));
-        lines.extend(self.warnings());
+        let subset = format!("{} pairs, {} of them unchanged, {} edits exact", c.scored_pairs, c.no_ops, c.spans_right);
+        lines.push(format!("{:<18} {subset} (package: rouge 1.0.1)", "subset"));
+        lines.extend(NOT_COMPUTED.iter().map(|n| format!("{:<18} not computed: {}", n.metric, n.why)));
         lines
     }
 
     /// What was missing, repeated, unknown or unreadable; empty for a faultless submission.
     pub fn warnings(&self) -> Vec<String> {
         let ids = |what: &str, ids: &[String]| (!ids.is_empty()).then(|| format!("{what}: {} ({})", ids.len(), first_few(ids)));
-        let bad: Vec<String> = self.bad_lines.iter().map(|bad| bad.line.to_string()).collect();
+        let bad: Vec<String> = self.bad_lines.iter().map(|bad| format!("line {}: {}", bad.line, bad.why)).collect();
         let n = self.counters.unscorable_pairs;
         let warnings = [
             ids("notes without a line, counted as wrong", &self.missing),
@@ -163,6 +200,13 @@ impl OfficialScores {
             ids("notes with several lines, the last counted", &self.duplicates),
             ids("notes with several rows in the reference, the last counted", &self.reference_duplicates),
             ids("lines not of the form ID FLAG SENTENCE-ID CORRECTION, dropped", &bad),
+            ids("lines with a backslash, read as it stands (the official script stops at most of them)", &self.backslashes),
+            (self.reference_odd_flags > 0).then(|| {
+                let n = self.reference_odd_flags;
+                format!(
+                    "flags of the reference spelt 1.0 or True, read as 0 and 1: {n} (the official script counts all as wrong)"
+                )
+            }),
             (n > 0).then(|| format!("corrections without a word, scored 0: {n} (the official script stops there)")),
             (self.reference_empty_rows > 0)
                 .then(|| format!("empty rows of the reference, left out: {}", self.reference_empty_rows)),

@@ -3,22 +3,31 @@
 
 pub mod audit;
 pub mod baseline;
+pub mod compare;
+pub mod corrections;
 pub mod flags;
 pub mod graded;
 pub mod interval;
+pub mod labels;
 pub mod mcnemar;
 pub mod medec_score;
 pub mod policy;
+pub mod published;
 pub mod reference;
 pub mod rouge;
 pub mod submission;
+pub mod vignettes;
 
-pub use audit::{AuditRow, audit, audit_failures, audit_passes};
-pub use baseline::{Baseline, baselines};
+pub use audit::{AuditRow, Failure, audit, audit_failures, audit_over, audit_passes};
+pub use baseline::{Baseline, baselines, nearest_note, neighbour_rule};
+pub use compare::{CompareError, Comparison, compare, read_side};
+pub use corrections::Corrections;
 pub use flags::Scores;
 pub use graded::{Graded, Pairs, Rate, Tally, TypeRecall, tallies};
-pub use interval::{Interval, bootstrap, wilson};
-pub use mcnemar::{McNemar, Unmatched, mcnemar};
+pub use interval::{Interval, bootstrap, bootstrap_difference, wilson};
+pub use labels::{LabelStats, kappa};
+pub use mcnemar::{McNemar, Unmatched, mcnemar, mcnemar_by};
 pub use medec_score::{OfficialScores, score};
+pub use published::{PUBLISHED, Published};
 pub use reference::{Reference, ReferenceError};
 pub use submission::{Submission, SubmissionError};

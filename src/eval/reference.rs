@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, path::Path, path::PathBuf};
 
+use crate::task::{Label, LabelledNote};
+
 use super::submission::NA;
 
 /// What pandas reads as a missing value; the official script turns it into `NA`.
@@ -32,6 +34,9 @@ pub struct Reference {
     pub duplicates: Vec<String>,
     /// Rows with nothing in any field.
     pub n_empty_rows: usize,
+    /// Rows whose flag is not spelt `0` or `1`. The official script compares text: a file read together with empty rows has all
+    /// flags as floats, and every prediction counts as wrong.
+    pub n_odd_flags: usize,
 }
 
 /// Why a reference could not be read.
@@ -63,6 +68,26 @@ impl Reference {
         Reference::parse(path, &bytes)
     }
 
+    /// The truth of notes that come from no MEDEC CSV; texts are as the notes have them.
+    pub fn of_notes(notes: &[LabelledNote]) -> Reference {
+        let mut reference = Reference::default();
+        for LabelledNote { note, label } in notes {
+            let truth = match label {
+                Label::Clean => Truth { flag: "0".into(), sentence: "-1".into(), correction: NA.into(), error_sentence: None },
+                Label::Error { sentence, correction, .. } => Truth {
+                    flag: "1".into(),
+                    sentence: sentence.to_string(),
+                    correction: correction.clone(),
+                    error_sentence: note.sentence(*sentence).map(|s| s.text.clone()),
+                },
+            };
+            if reference.truths.insert(note.id.clone(), truth).is_some() {
+                reference.duplicates.push(note.id.clone());
+            }
+        }
+        reference
+    }
+
     /// Parses the bytes of a CSV; `path` is only named in messages.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Reference, ReferenceError> {
         let not_csv = |source| ReferenceError::NotCsv { path: path.to_owned(), source };
@@ -76,6 +101,7 @@ impl Reference {
                 continue;
             }
             let (id, truth) = truth(path, &columns, &row)?;
+            reference.n_odd_flags += usize::from(row.get(columns.flag) != Some(&truth.flag));
             if reference.truths.insert(id.clone(), truth).is_some() {
                 reference.duplicates.push(id);
             }

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::task::{Text, Verdict};
+use crate::task::{ErrorKind, Label, LabelledNote, Text, Verdict, verdict::Malformation};
 
 use super::{
     graded::Graded,
@@ -33,6 +33,9 @@ pub struct BadLine {
     /// From 1.
     pub line: usize,
     pub text: Text,
+    /// What is not as it must be.
+    #[serde(default)]
+    pub why: String,
 }
 
 /// A whole submission file.
@@ -43,6 +46,9 @@ pub struct Submission {
     /// Ids with more than one line.
     pub duplicates: BTreeSet<String>,
     pub bad_lines: Vec<BadLine>,
+    /// Ids whose correction holds a backslash. The official script takes the whole line for the template of a replacement: it
+    /// stops at `\g` or `\c` and reads `\n` as a line break.
+    pub backslashes: BTreeSet<String>,
 }
 
 /// Why a submission could not be read or written.
@@ -73,29 +79,72 @@ impl Submission {
             if line.is_empty() {
                 continue;
             }
-            let Some((id, prediction)) = parse_line(line) else {
-                submission.bad_lines.push(BadLine { line: at + 1, text: Text::new(line) });
-                continue;
+            let (id, prediction) = match parse_line(line) {
+                Ok(read) => read,
+                Err(why) => {
+                    submission.bad_lines.push(BadLine { line: at + 1, text: Text::new(line), why: why.to_owned() });
+                    continue;
+                }
             };
+            if line.contains('\\') {
+                submission.backslashes.insert(id.to_owned());
+            }
             if submission.predictions.insert(id.to_owned(), prediction).is_some() {
                 submission.duplicates.insert(id.to_owned());
             }
         }
         submission
     }
+
+    /// The verdicts of a submission on these notes; one without a readable line is malformed. Types are not named.
+    pub fn grade(&self, notes: &[LabelledNote]) -> Vec<Graded> {
+        let grade = |note: &LabelledNote| {
+            let prediction = self.predictions.get(&note.note.id);
+            let verdict = prediction.map(|p| p.verdict(note.label.kind().unwrap_or(ErrorKind::Diagnosis)));
+            let truth = match &note.label {
+                Label::Clean => "-1".to_owned(),
+                Label::Error { sentence, .. } => sentence.to_string(),
+            };
+            let written_sentence_right = Some(prediction.is_some_and(|p| p.sentence == truth));
+            let claimed = Graded::claimed(note, verdict.unwrap_or(Verdict::Malformed { why: Malformation::MissingVerdict }));
+            Graded { untyped: true, written_sentence_right, ..claimed }
+        };
+        notes.iter().map(grade).collect()
+    }
 }
 
-/// `[a-z0-9-]+ [0-9]+ -?[0-9]+ .+` with exactly one space character between the first three fields.
-fn parse_line(line: &str) -> Option<(&str, Prediction)> {
-    let (id, rest) = line.split_once(is_space)?;
-    let (flag, rest) = rest.split_once(is_space)?;
-    let (sentence, rest) = rest.split_once(is_space)?;
+impl Prediction {
+    /// What the line claims; `kind` fills the place of the type, which a submission does not name.
+    fn verdict(&self, kind: ErrorKind) -> Verdict {
+        match self.flag.as_str() {
+            "0" => Verdict::Clean,
+            "1" => {
+                let correction = (self.correction != NA).then(|| self.correction.clone());
+                Verdict::Error { kind, sentence: self.sentence.parse().ok(), correction }
+            }
+            _ => Verdict::Malformed { why: Malformation::UnknownVerdict },
+        }
+    }
+}
+
+/// `[a-z0-9-]+ [0-9]+ -?[0-9]+ .+` with exactly one space character between the first three fields; else what is wrong.
+fn parse_line(line: &str) -> Result<(&str, Prediction), &'static str> {
+    let mut fields = line.splitn(4, is_space);
+    let (Some(id), Some(flag), Some(sentence), Some(rest)) = (fields.next(), fields.next(), fields.next(), fields.next()) else {
+        return Err("fewer than four fields");
+    };
     let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
-    if !is_official_id(id) || !digits(flag) || !digits(sentence.strip_prefix('-').unwrap_or(sentence)) {
-        return None;
+    if !is_official_id(id) {
+        return Err("the id may hold lower-case letters, digits and '-' only");
+    }
+    if !digits(flag) {
+        return Err(if flag.ends_with(".0") { "the flag is a float: write 0 or 1" } else { "the flag is not 0 or 1" });
+    }
+    if !digits(sentence.strip_prefix('-').unwrap_or(sentence)) {
+        return Err("the sentence id is not a whole number");
     }
     let correction = if flag == "0" { NA.to_owned() } else { unquote(&collapse(rest)).to_owned() };
-    Some((id, Prediction { flag: flag.to_owned(), sentence: sentence.to_owned(), correction }))
+    Ok((id, Prediction { flag: flag.to_owned(), sentence: sentence.to_owned(), correction }))
 }
 
 fn is_official_id(id: &str) -> bool {

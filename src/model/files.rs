@@ -1,6 +1,11 @@
 //! A model's files, from inside the binary, a folder or the hub's cache: shape, weights and tokenizer.
 
-use std::{borrow::Cow, path::Path};
+use std::{
+    borrow::Cow,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 
@@ -62,6 +67,32 @@ impl Files {
     pub fn tokenizer(&self) -> Result<Tokenizer> {
         Tokenizer::from_bytes(&self.tokenizer_json, &self.tokenizer_source)
     }
+}
+
+/// BLAKE3 of a model's frozen weights with their configuration, and of its tokenizer. Reads every byte of the files.
+pub fn hashes(model: &str) -> Result<[String; 2]> {
+    let of = |parts: &[&[u8]]| {
+        let mut hasher = blake3::Hasher::new();
+        parts.iter().for_each(|part| _ = hasher.update(part));
+        hasher.finalize().to_hex().to_string()
+    };
+    let dir = match hub::locate(model)? {
+        Location::Nano => return Ok([of(&[NANO_CONFIG, NANO_WEIGHTS]), of(&[NANO_TOKENIZER])]),
+        Location::Folder(dir) => dir,
+        Location::Hub(id) => hub::fetch(&id)?,
+    };
+    let entries = fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    let paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>()?;
+    let mut weights: Vec<PathBuf> = paths.into_iter().filter(|p| p.extension().is_some_and(|e| e == "safetensors")).collect();
+    weights.sort();
+    let mut hasher = blake3::Hasher::new();
+    for path in [dir.join("config.json")].iter().chain(&weights) {
+        let read = File::open(path).and_then(|mut file| io::copy(&mut file, &mut hasher));
+        read.with_context(|| format!("cannot read {}", path.display()))?;
+    }
+    let tokenizer = dir.join("tokenizer.json");
+    let tokenizer = fs::read(&tokenizer).with_context(|| format!("cannot read {}", tokenizer.display()))?;
+    Ok([hasher.finalize().to_hex().to_string(), of(&[&tokenizer])])
 }
 
 /// The nano model's own tokenizer.

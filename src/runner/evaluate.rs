@@ -41,7 +41,7 @@ pub fn evaluate(
         if !go_on {
             return Ok(None);
         }
-        graded.extend(chunk.iter().zip(&completions).map(|(note, c)| Graded::new(note, &c[0].text)));
+        graded.extend(chunk.iter().zip(&completions).map(|(note, c)| Graded::of(note, &c[0])));
         if !watch(Reading::Done(graded.len())) {
             return Ok(None);
         }

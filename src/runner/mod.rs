@@ -1,12 +1,14 @@
 //! Owns a run: notes in, steps out, everything committed, every Control heeded between phases. Prints nothing: what is worth saying
 //! goes to the store, to attached clients and into the caller's channel.
 
+pub mod alarm;
+pub mod deadline;
 mod dir;
 mod evaluate;
 mod machine;
 mod outlet;
 mod run;
-mod signals;
+pub mod signals;
 mod sources;
 mod steer;
 
@@ -14,6 +16,7 @@ use std::{
     path::PathBuf,
     sync::mpsc::{Receiver, channel},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -33,6 +36,8 @@ pub struct Options {
     pub config: RunConfig,
     /// The run directory; made where it does not exist, continued where it does.
     pub dir: PathBuf,
+    /// The run saves and ends within this time of its start.
+    pub deadline: Option<Duration>,
 }
 
 /// How a run ended.
@@ -44,6 +49,8 @@ pub enum Ending {
     Stopped,
     /// Stopped by this signal after a checkpoint.
     Signalled(i32),
+    /// Stopped after a checkpoint, since another step could have ended beyond the deadline.
+    OutOfTime,
 }
 
 /// Trains on a background thread. What the run has to say comes over the channel, which closes when it ends; then join.

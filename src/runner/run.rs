@@ -1,5 +1,7 @@
 //! The life of a run: open or continue, warm up, step, evaluate, save, end.
 
+mod saving;
+
 use std::{
     fs,
     path::Path,
@@ -11,6 +13,8 @@ use anyhow::{Context, Result, bail};
 
 use super::{
     Ending, Options,
+    alarm::Alarms,
+    deadline::Deadline,
     dir::RunDir,
     evaluate::{Reading, evaluate},
     machine::Watch,
@@ -24,14 +28,18 @@ use crate::{
     config::{RunConfig, Thinking},
     data,
     eval::Scores,
-    model::Policy,
+    model::{Policy, files},
     store::{RUN_DB, RunLock, RunMeta, Store, StoreError},
     task::{LabelledNote, Phase, Sampling, StepReport, Text, prompt, report::PhaseTiming},
     train::{
-        checkpoint, sft,
+        checkpoint::{self, Origin},
+        sft,
         step::{Aborted, Flow, StepOutcome, Trainer},
     },
 };
+
+/// Bytes that must be free again before a step that found the disk full is committed once more.
+const ROOM_FOR_A_STEP: u64 = 16 << 20;
 
 /// Reports a fresh client needs for its trend lines.
 const TREND_STEPS: u32 = 512;
@@ -49,6 +57,13 @@ struct Run {
     step: u32,
     /// Step of the newest checkpoint.
     saved: Option<u32>,
+    origin: Origin,
+    alarms: Alarms,
+    /// Best held-out accuracy so far, and its step.
+    best: Option<(f64, u32)>,
+    started: Instant,
+    /// Seconds that earlier starts of this run used.
+    seconds_before: f64,
     _lock: RunLock,
     _machine: Watch,
 }
@@ -66,6 +81,9 @@ pub(super) fn run(options: Options, channel: Sender<Output>) -> Result<Ending> {
         Ok(Ending::Signalled(s)) => {
             (RunState::Stopping, "stopped", format!("signal {s} after step {}; the same command continues", run.step))
         }
+        Ok(Ending::OutOfTime) => {
+            (RunState::Stopping, "stopped", format!("out of time after step {}; the same command continues", run.step))
+        }
         Err(error) => (RunState::Failed, "failed", format!("{error:#}")),
     };
     run.store.set_state(word, &message)?;
@@ -76,7 +94,8 @@ pub(super) fn run(options: Options, channel: Sender<Output>) -> Result<Ending> {
 
 impl Run {
     fn open(options: Options, channel: Sender<Output>, signals: Signals) -> Result<Run> {
-        let Options { config, dir } = options;
+        let started = Instant::now();
+        let Options { config, dir, deadline } = options;
         if config.threads > 0 {
             // Only the first run of a process can set the pool; one process is one run.
             let _ = rayon::ThreadPoolBuilder::new().num_threads(config.threads).build_global();
@@ -103,41 +122,32 @@ impl Run {
             ),
         );
         let (pools, warmup, held_out) = fitting(notes, &config, &policy, &mut outlet)?;
+        let [model_hash, tokenizer_hash] = files::hashes(&config.model)?.map(Some);
+        let alarms = Alarms::new(&config.alarms);
         let trainer = Trainer::new(config, policy, pools);
+        let origin = Origin { model_hash, tokenizer_hash, ..checkpoint::origin(&trainer)? };
         let machine = Watch::start(server.clone())?;
-        let steer = Steer::new(server, signals);
-        let mut run =
-            Run { dir, store, trainer, warmup, held_out, outlet, steer, step: 0, saved: None, _lock: lock, _machine: machine };
+        let steer = Steer::new(server, signals, deadline.and_then(|allowed| Deadline::after(started, allowed)));
+        let mut run = Run {
+            dir,
+            store,
+            trainer,
+            warmup,
+            held_out,
+            outlet,
+            steer,
+            step: 0,
+            saved: None,
+            origin,
+            alarms,
+            best: None,
+            started,
+            seconds_before: 0.0,
+            _lock: lock,
+            _machine: machine,
+        };
         run.restore()?;
         Ok(run)
-    }
-
-    /// Goes on from the newest valid checkpoint, if there is one; an invalid one is named and passed over.
-    fn restore(&mut self) -> Result<()> {
-        let mut refused = Vec::new();
-        for (step, path) in checkpoint::list(&self.dir.checkpoints()) {
-            match checkpoint::verify(&path) {
-                Ok(_) => {
-                    let cursor = checkpoint::restore(&path, &mut self.trainer)?;
-                    (self.step, self.saved) = (cursor.step, Some(step));
-                    break;
-                }
-                Err(error) => refused.push(format!("checkpoint {} cannot be used: {error:#}", path.display())),
-            }
-        }
-        refused.iter().for_each(|message| self.outlet.say(Level::Warn, message));
-        let discarded = self.store.discard_after(self.step)?;
-        if let Some(saved) = self.saved {
-            self.outlet.say(Level::Info, &format!("continuing after step {saved}"));
-        }
-        for eval in self.store.evals()? {
-            let scores = Box::new(serde_json::from_value(eval.value).context("a stored evaluation cannot be read")?);
-            self.outlet.output(Output::Recalled { name: eval.name, scores });
-        }
-        if discarded > 0 {
-            self.outlet.say(Level::Warn, &format!("{discarded} committed steps after that checkpoint are made again"));
-        }
-        Ok(())
     }
 
     fn live(&mut self) -> Result<Ending> {
@@ -155,11 +165,15 @@ impl Run {
             if self.steer.wants_stop() {
                 return self.end();
             }
+            let clock = Instant::now();
             let next = self.step + 1;
             self.steer.set_step(next);
             let steer = &mut self.steer;
             match self.trainer.step(next, &mut |event| steer.watch(event)) {
-                Ok(outcome) => self.conclude(outcome)?,
+                Ok(outcome) => {
+                    self.conclude(outcome)?;
+                    self.steer.note_step(clock.elapsed());
+                }
                 Err(error) if error.is::<Aborted>() => return self.end(),
                 Err(error) => return Err(error),
             }
@@ -260,9 +274,13 @@ impl Run {
         self.steer.phase(Phase::Commit, 0);
         let StepOutcome { mut report, samples, rollouts } = outcome;
         let samples: Vec<_> = samples.iter().map(|s| s.as_ref().clone()).collect();
-        self.store.commit_step(&report, &samples, &rollouts)?;
+        while let Err(error) = self.store.commit_step(&report, &samples, &rollouts) {
+            anyhow::ensure!(error.is_full() && self.wait_for_room(&error.to_string(), ROOM_FOR_A_STEP), error);
+        }
         self.step = report.step;
-        if self.step.is_multiple_of(self.trainer.config.checkpoint.every) {
+        self.heed_alarms(&report)?;
+        let is_best = self.best.is_some_and(|(_, step)| step == self.step);
+        if is_best || self.step.is_multiple_of(self.trainer.config.checkpoint.every) {
             self.save()?;
         }
         report.timings.push(PhaseTiming { phase: Phase::Commit, seconds: clock.elapsed().as_secs_f64(), tokens: 0 });
@@ -271,20 +289,16 @@ impl Run {
         Ok(())
     }
 
-    fn save(&mut self) -> Result<()> {
-        if self.saved != Some(self.step) {
-            checkpoint::save(&self.dir.checkpoints(), &self.trainer, self.step).context("the checkpoint was not saved")?;
-            self.saved = Some(self.step);
-        }
-        Ok(())
-    }
-
     /// Ends before the last step: a checkpoint of the last complete one, unless nothing was learnt yet.
     fn end(&mut self) -> Result<Ending> {
         if self.saved.is_some() {
             self.save()?;
         }
-        Ok(self.steer.signal().map_or(Ending::Stopped, Ending::Signalled))
+        Ok(match self.steer.signal() {
+            Some(signal) => Ending::Signalled(signal),
+            None if self.steer.is_out_of_time() && !self.steer.was_told_to_stop() => Ending::OutOfTime,
+            None => Ending::Stopped,
+        })
     }
 
     /// Whether this was evaluated at this step: a finished run that is given more steps is evaluated again after them.
@@ -313,6 +327,7 @@ impl Run {
         let Some(graded) = evaluate(&self.held_out, style, max_tokens, &mut reader, &mut watch)? else { return Ok(None) };
         let scores = Scores::with_intervals(&graded, self.trainer.config.seed);
         self.store.add_eval(step, name, &serde_json::to_value(&scores)?)?;
+        self.note_score(step, name, scores.flag_accuracy);
         self.outlet.say(
             Level::Info,
             &format!(

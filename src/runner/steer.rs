@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::signals::Signals;
+use super::{deadline::Deadline, signals::Signals};
 use crate::{
     attach::{Control, Notice, RunState, Server},
     task::{Phase, Text},
@@ -27,6 +27,7 @@ enum Halt {
 pub struct Steer {
     server: Arc<Server>,
     signals: Signals,
+    deadline: Option<Deadline>,
     halt: Halt,
     state: RunState,
     /// Stop after the step in progress.
@@ -38,9 +39,18 @@ pub struct Steer {
 }
 
 impl Steer {
-    pub fn new(server: Arc<Server>, signals: Signals) -> Steer {
-        let state = RunState::Running;
-        Steer { server, signals, halt: Halt::Never, state, stop: false, stop_now: false, phase_began: Instant::now(), step: 0 }
+    pub fn new(server: Arc<Server>, signals: Signals, deadline: Option<Deadline>) -> Steer {
+        Steer {
+            server,
+            signals,
+            deadline,
+            halt: Halt::Never,
+            state: RunState::Running,
+            stop: false,
+            stop_now: false,
+            phase_began: Instant::now(),
+            step: 0,
+        }
     }
 
     pub fn set_step(&mut self, step: u32) {
@@ -54,7 +64,47 @@ impl Steer {
 
     /// Whether the run should end at this step boundary.
     pub fn wants_stop(&self) -> bool {
-        self.stop || self.stop_now || self.signals.asked().is_some()
+        self.stop || self.stop_now || self.signals.asked().is_some() || self.is_out_of_time()
+    }
+
+    /// Whether another step could end beyond the deadline.
+    pub fn is_out_of_time(&self) -> bool {
+        self.deadline.is_some_and(|d| d.forbids_a_step(Instant::now()))
+    }
+
+    /// Whether a client asked the run to end.
+    pub fn was_told_to_stop(&self) -> bool {
+        self.stop || self.stop_now
+    }
+
+    pub fn note_step(&mut self, took: Duration) {
+        self.deadline.iter_mut().for_each(|d| d.note_step(took));
+    }
+
+    pub fn note_save(&mut self, took: Duration) {
+        self.deadline.iter_mut().for_each(|d| d.note_save(took));
+    }
+
+    /// Halts at the next phase boundary, as a client could ask for.
+    pub fn pause_soon(&mut self) {
+        self.halt_at(Halt::AtPhase, RunState::Pausing);
+    }
+
+    /// Waits until `ready`; false where the run is told to end first. Resume asks once more without waiting.
+    pub fn wait_until(&mut self, ready: &dyn Fn() -> bool) -> bool {
+        self.announce(RunState::Paused);
+        while !ready() {
+            if self.wants_stop() {
+                return false;
+            }
+            match self.server.wait_control(LOOK) {
+                Some(Control::Resume) => break,
+                Some(control @ Control::Stop { .. }) => self.heed(&control),
+                _ => {}
+            }
+        }
+        self.announce(RunState::Running);
+        true
     }
 
     /// Passes an event of the step to the clients, and says whether to go on.
@@ -112,7 +162,12 @@ impl Steer {
     /// Heeds what has come, without waiting.
     pub fn flow(&mut self) -> Flow {
         self.take_controls();
-        if self.stop_now || self.signals.asked().is_some() { Flow::Abort } else { Flow::Continue }
+        if self.stop_now || self.must_end() { Flow::Abort } else { Flow::Continue }
+    }
+
+    /// A signal came, or the deadline is here.
+    fn must_end(&self) -> bool {
+        self.signals.asked().is_some() || self.deadline.is_some_and(|d| d.is_due(Instant::now()))
     }
 
     fn take_controls(&mut self) {
@@ -147,7 +202,7 @@ impl Steer {
     /// Waits until told to go on, to step, or to stop.
     fn pause(&mut self) {
         self.announce(RunState::Paused);
-        while self.state == RunState::Paused && self.signals.asked().is_none() {
+        while self.state == RunState::Paused && !self.must_end() {
             if let Some(control) = self.server.wait_control(LOOK)
                 && control != Control::Pause
             {

@@ -1,7 +1,12 @@
 //! The run store: one SQLite file (`run.db`, WAL) in each run directory. One trainer writes it, any number of processes
 //! read it meanwhile. The only place that knows SQL; it must not know how a step is made or how a client is told.
 
+pub mod browse;
+mod cell;
+pub mod filter;
+mod heads;
 mod journal;
+pub mod labels;
 pub mod lock;
 mod open;
 mod rows;
@@ -11,7 +16,12 @@ mod steps;
 
 use std::path::{Path, PathBuf};
 
+pub use browse::{RolloutKey, RolloutRow, Sort, SortKey};
+pub use cell::Cell;
+pub use filter::{FilterError, RolloutFilter};
+pub use heads::SampleHead;
 pub use journal::{Eval, Event};
+pub use labels::{Fault, LABELS, LabelError, LabelFile, LabelLog, merge_labels, read_labels, write_labels};
 pub use lock::{LockError, RunLock, is_locked};
 pub use open::RUN_DB;
 pub use run::{RunMeta, RunStatus};
@@ -55,6 +65,17 @@ pub enum StoreError {
     Io { path: PathBuf, source: std::io::Error },
     #[error("{path}: {source}")]
     Sqlite { path: PathBuf, source: rusqlite::Error },
+}
+
+impl StoreError {
+    /// Whether there was no room; nothing of what was to be committed is there, and the same call succeeds once there is.
+    pub fn is_full(&self) -> bool {
+        match self {
+            StoreError::Sqlite { source, .. } => source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            StoreError::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
 }
 
 impl Store {

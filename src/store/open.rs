@@ -24,7 +24,8 @@ const APPLICATION_ID: i32 = 0x4D53_524C;
 const MIN_SQLITE: i32 = 3_051_003;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Schema n is reached by running the first n scripts.
-const MIGRATIONS: &[&str] = &[include_str!("../../assets/schema/001_run.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../../assets/schema/001_run.sql"), include_str!("../../assets/schema/002_reward_parts.sql")];
 
 impl Store {
     /// Makes the directory (0700) where needed and a new, empty run.db (0600) in it; refuses one that exists.

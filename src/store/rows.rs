@@ -5,11 +5,16 @@ use std::{collections::HashMap, sync::Arc};
 use rusqlite::{Connection, Error, Params, Result, Row, params, types::Type};
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::Cell;
 use crate::task::{Completion, Reward, Rollout, Sample};
 
 const ROLLOUT_COLUMNS: &str =
     "s.sample_json, r.sample_id, r.sibling, r.reward_format, r.reward_outcome, r.has_advantage, r.advantage,
      r.stop, r.text, r.tokens, r.logprobs, r.verdict_json";
+/// Since schema 2.
+const REWARD_COLUMNS: &str = "r.reward_location, r.reward_correction, r.reward_pair, r.reward_wrong_type, r.reward_overlong";
+/// A file of schema 1 that is only looked at is not brought up to date: these parts did not exist then, so none was paid.
+const REWARD_COLUMNS_OF_SCHEMA_1: &str = "0.0, 0.0, 0.0, 0.0, 0.0";
 
 /// Runs a query and maps every row.
 pub(super) fn collect<T>(
@@ -77,8 +82,9 @@ pub(super) fn insert_samples(conn: &Connection, samples: &[Sample]) -> Result<()
 pub(super) fn insert_rollouts(conn: &Connection, rollouts: &[Rollout]) -> Result<()> {
     let mut statement = conn.prepare(
         "INSERT INTO rollout (sample_id, sibling, step, quadrant, cell, reward, reward_format, reward_outcome, has_advantage,
-                              advantage, stop, text, tokens, logprobs, verdict_json)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                              advantage, stop, text, tokens, logprobs, verdict_json, reward_location, reward_correction,
+                              reward_pair, reward_wrong_type, reward_overlong)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
     )?;
     for r in rollouts {
         // SQLite itself turns a bound NaN into NULL.
@@ -87,7 +93,7 @@ pub(super) fn insert_rollouts(conn: &Connection, rollouts: &[Rollout]) -> Result
             r.sibling,
             r.sample.step,
             r.sample.quadrant.code(),
-            cell(r),
+            Cell::of(r).name(),
             r.reward.total(),
             r.reward.format,
             r.reward.outcome,
@@ -98,26 +104,22 @@ pub(super) fn insert_rollouts(conn: &Connection, rollouts: &[Rollout]) -> Result
             pack(&r.completion.tokens, u32::to_le_bytes),
             pack(&r.completion.rollout_logprobs, f32::to_le_bytes),
             to_json(&r.verdict)?,
+            r.reward.location,
+            r.reward.correction,
+            r.reward.pair,
+            r.reward.wrong_type,
+            r.reward.overlong,
         ])?;
     }
     Ok(())
 }
 
-/// Where a verdict falls against the truth.
-fn cell(rollout: &Rollout) -> &'static str {
-    match (rollout.sample.label.is_error(), rollout.verdict.flag()) {
-        (true, Some(true)) => "true_positive",
-        (false, Some(false)) => "true_negative",
-        (false, Some(true)) => "false_positive",
-        (true, Some(false)) => "false_negative",
-        (_, None) => "malformed",
-    }
-}
-
 /// Rollouts joined with their samples; siblings share one sample. `condition` follows WHERE.
 pub(super) fn rollouts(conn: &Connection, condition: &str, params: impl Params) -> Result<Vec<Rollout>> {
+    let old = "SELECT count(*) = 0 FROM pragma_table_info('rollout') WHERE name = 'reward_location'";
+    let parts = if conn.query_row(old, (), |row| row.get(0))? { REWARD_COLUMNS_OF_SCHEMA_1 } else { REWARD_COLUMNS };
     let sql = format!(
-        "SELECT {ROLLOUT_COLUMNS} FROM rollout r JOIN sample s ON s.id = r.sample_id
+        "SELECT {ROLLOUT_COLUMNS}, {parts} FROM rollout r JOIN sample s ON s.id = r.sample_id
          WHERE {condition} ORDER BY s.step, s.position, s.id, r.sibling"
     );
     let mut samples: HashMap<String, Arc<Sample>> = HashMap::new();
@@ -136,7 +138,15 @@ fn rollout(row: &Row<'_>, sample: Arc<Sample>) -> Result<Rollout> {
     Ok(Rollout {
         sample,
         sibling: row.get(2)?,
-        reward: Reward { format: real_f32(row, 3)?, outcome: real_f32(row, 4)? },
+        reward: Reward {
+            format: real_f32(row, 3)?,
+            outcome: real_f32(row, 4)?,
+            location: real_f32(row, 12)?,
+            correction: real_f32(row, 13)?,
+            pair: real_f32(row, 14)?,
+            wrong_type: real_f32(row, 15)?,
+            overlong: real_f32(row, 16)?,
+        },
         advantage: if row.get(5)? { Some(real_f32(row, 6)?) } else { None },
         completion: Completion {
             stop: from_word(row, 7)?,

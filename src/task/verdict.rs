@@ -6,7 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::label::ErrorKind;
+use super::{
+    label::ErrorKind,
+    rollout::{Completion, StopReason},
+};
 
 const THINKING_OPEN: &str = "<thinking>";
 const THINKING_CLOSE: &str = "</thinking>";
@@ -32,6 +35,7 @@ pub enum Malformation {
     UnknownType,
     BadSentence,
     EmptyCorrection,
+    Truncated,
 }
 
 impl Malformation {
@@ -51,6 +55,7 @@ impl Malformation {
             Malformation::UnknownType => "error type is none of the five",
             Malformation::BadSentence => "sentence is not a number",
             Malformation::EmptyCorrection => "correction is empty",
+            Malformation::Truncated => "ran out of tokens before the end",
         }
     }
 }
@@ -75,7 +80,22 @@ impl Verdict {
     }
 }
 
-/// Parses one completion, already cut at its end-of-turn token.
+/// The verdict of a completion: the way every model's text is graded, in training and in evaluation. A prompt, and so a note,
+/// has no way in here.
+pub fn of(completion: &Completion) -> Verdict {
+    read(&completion.text, completion.stop)
+}
+
+/// Parses a completion of which it is known why it ended. One that ran out of tokens is malformed whatever it says so far:
+/// nobody knows what would have followed.
+pub fn read(text: &str, stop: StopReason) -> Verdict {
+    match stop {
+        StopReason::Length => Verdict::Malformed { why: Malformation::Truncated },
+        StopReason::EndOfTurn | StopReason::Aborted => parse(text),
+    }
+}
+
+/// Parses one completion, already cut at its end-of-turn token. Time grows linearly with the text, whatever it holds.
 pub fn parse(completion: &str) -> Verdict {
     match parts(completion) {
         Ok((_, verdict)) => parse_claim(verdict).unwrap_or_else(|why| Verdict::Malformed { why }),
@@ -126,8 +146,7 @@ fn parts(completion: &str) -> Result<(&str, &str), Malformation> {
 
 fn parse_claim(claim: &str) -> Result<Verdict, Malformation> {
     let bare = claim.strip_suffix('.').unwrap_or(claim).trim();
-    let words: Vec<String> = bare.split_whitespace().map(str::to_ascii_lowercase).collect();
-    if words == ["no", "clinical", "error"] {
+    if bare.split_whitespace().map(str::to_ascii_lowercase).eq(["no", "clinical", "error"]) {
         return Ok(Verdict::Clean);
     }
     let rest = strip_key(claim, "error").ok_or(Malformation::UnknownVerdict)?;
@@ -157,8 +176,9 @@ fn parse_number(field: &str) -> Result<u32, Malformation> {
 
 /// `Key: rest` with the key in any case → `rest`.
 fn strip_key<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    let (head, rest) = text.split_once(':')?;
-    head.trim().eq_ignore_ascii_case(key).then_some(rest)
+    // Looks no further than key and colon: a search for the colon from every semicolon would take quadratic time.
+    let (head, rest) = text.trim_start().split_at_checked(key.len())?;
+    if head.eq_ignore_ascii_case(key) { rest.trim_start().strip_prefix(':') } else { None }
 }
 
 /// Splits at the first `; key:`.

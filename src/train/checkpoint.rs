@@ -1,148 +1,167 @@
-//! Saved state of a run: adapter (PEFT layout), optimizer moments, cursor, and a manifest written last.
-//! A folder without a manifest that matches its files is not a checkpoint.
+//! Saved state of a run: adapter (PEFT layout), optimizer moments and cursor, as files of a [`super::vault`]. Here tensors become
+//! bytes and bytes become tensors; how the bytes survive is the vault's business.
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use candle_core::{Device, Tensor};
-use serde::{Deserialize, Serialize};
 
-use super::{optimizer::Moments, step::Trainer};
-use crate::{config::RunConfig, model::lora::Adapter};
+pub use super::cursor::{Cursor, Origin, config_hash};
+use super::{
+    cursor::{notes_hash, prompt_hash},
+    optimizer::Moments,
+    step::Trainer,
+    tensors::{Array, NotFinite, decode, encode, first_not_finite},
+    vault::{Choice, Files, Keep, Local, Saved, Vault, VaultError},
+};
+use crate::model::lora::Adapter;
 
-const MANIFEST: &str = "MANIFEST.json";
+const ADAPTER: &str = "adapter_model.safetensors";
+const ADAPTER_CONFIG: &str = "adapter_config.json";
+const MOMENTS: &str = "optimizer.safetensors";
+const CURSOR: &str = "cursor.json";
+/// Where the adapter's own writer puts its files on their way into the vault; a crash leaves it to the next sweep.
+const SCRATCH: &str = ".stage-adapter";
 
-/// Where the run stood.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Cursor {
-    /// Steps completed; 0 is after the warm-up.
-    pub step: u32,
-    pub optimizer_steps: u64,
-    /// BLAKE3 of the resolved experiment, its step count left out: a longer run may continue a shorter one.
-    pub config_hash: String,
-    pub program_version: String,
+/// What only the runner knows about a save.
+#[derive(Clone, Debug, Default)]
+pub struct Circumstances {
+    pub origin: Origin,
+    /// Seconds the run has used, over all its starts.
+    pub wall_seconds: Option<f64>,
+    /// The step that did best on held-out notes; its checkpoint is never pruned.
+    pub best: Option<u32>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Manifest {
-    format: u32,
-    /// File name → (bytes, BLAKE3).
-    files: BTreeMap<String, (u64, String)>,
+/// What can be told of a run's origin from the trainer alone; the hashes of model and tokenizer are the caller's to add.
+pub fn origin(trainer: &Trainer) -> Result<Origin> {
+    let recomputed = if trainer.policy.recompute { ", layers computed twice" } else { "" };
+    Ok(Origin {
+        prompt_hash: Some(prompt_hash(trainer.config.prompt_style())),
+        data_hash: Some(notes_hash(trainer.pools.errors.iter().chain(&trainer.pools.cleans))?),
+        threads: Some(rayon::current_num_threads()),
+        micro_batch_plan: Some(format!("{} rows{recomputed}", trainer.policy.micro_rows)),
+        ..Origin::default()
+    })
 }
 
-/// Hash of everything that may not change between a run and its continuation.
-pub fn config_hash(config: &RunConfig) -> Result<String> {
-    let fixed = RunConfig { steps: 0, threads: 0, ..config.clone() };
-    Ok(blake3::hash(fixed.to_toml()?.as_bytes()).to_hex().to_string())
+/// The vault of a run.
+pub fn vault(root: &Path) -> Vault<Local> {
+    Vault::new(Local, root)
 }
 
-/// Writes `root/step-N` beside the others: staged, synced, renamed; then removes all but the newest `keep`.
+/// Writes `root/step-N` beside the others, safely; then removes what the experiment does not keep.
 pub fn save(root: &Path, trainer: &Trainer, step: u32) -> Result<PathBuf> {
-    let stage = root.join(format!(".stage-{}", std::process::id()));
-    if stage.exists() {
-        fs::remove_dir_all(&stage)?;
-    }
-    fs::create_dir_all(&stage).with_context(|| format!("cannot create {}", stage.display()))?;
-    trainer.policy.adapter.save(&stage, &trainer.config.model)?;
-    save_moments(&stage, trainer)?;
+    let circumstances = Circumstances { origin: origin(trainer)?, ..Circumstances::default() };
+    Ok(save_with(root, trainer, step, &circumstances)?.dir)
+}
+
+/// [`save`] with what the runner knows. Errors that a caller can act on: [`VaultError`], [`super::tensors::NotFinite`].
+pub fn save_with(root: &Path, trainer: &Trainer, step: u32, circumstances: &Circumstances) -> Result<Saved> {
     let cursor = Cursor {
         step,
         optimizer_steps: trainer.moments.steps,
         config_hash: config_hash(&trainer.config)?,
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
+        origin: circumstances.origin.clone(),
+        wall_seconds: circumstances.wall_seconds,
     };
-    fs::write(stage.join("cursor.json"), serde_json::to_vec_pretty(&cursor)?)?;
-    write_manifest(&stage)?;
-    let target = root.join(format!("step-{step}"));
-    if target.exists() {
-        fs::remove_dir_all(&target)?;
-    }
-    fs::rename(&stage, &target).with_context(|| format!("cannot rename {} to {}", stage.display(), target.display()))?;
-    File::open(root)?.sync_all()?;
-    prune(root, trainer.config.checkpoint.keep)?;
-    Ok(target)
+    let checkpoint = &trainer.config.checkpoint;
+    let keep =
+        Keep { newest: checkpoint.keep, max_bytes: checkpoint.max_gb.map(|gb| (gb * 1e9) as u64), best: circumstances.best };
+    let vault = vault(root);
+    let mut files = adapter_files(root, &vault, trainer)?;
+    files.insert(MOMENTS.to_owned(), moments_bytes(trainer)?);
+    files.insert(CURSOR.to_owned(), serde_json::to_vec_pretty(&cursor)?);
+    Ok(vault.save(step, &files, &keep)?)
 }
 
-fn save_moments(dir: &Path, trainer: &Trainer) -> Result<()> {
-    let mut tensors = std::collections::HashMap::new();
+/// PEFT's two files as the adapter itself writes them: their layout is its business.
+fn adapter_files(root: &Path, vault: &Vault<Local>, trainer: &Trainer) -> Result<Files> {
+    let adapter = &trainer.policy.adapter;
+    let mut n_values = 0;
+    for (name, var) in adapter.vars() {
+        let values = var.as_tensor().flatten_all()?.to_vec1::<f32>()?;
+        if let Some(at) = first_not_finite(&values) {
+            return Err(NotFinite { name: name.clone(), at, value: values[at] }.into());
+        }
+        n_values += values.len() as u64;
+    }
+    // Adapter, both moments, and the adapter once more on its way.
+    vault.require_room(4 * 4 * n_values)?;
+    let scratch = root.join(SCRATCH);
+    if scratch.exists() {
+        fs::remove_dir_all(&scratch)?;
+    }
+    fs::create_dir_all(&scratch).with_context(|| format!("cannot create {}", scratch.display()))?;
+    let read = |name: &str| -> Result<(String, Vec<u8>)> { Ok((name.to_owned(), fs::read(scratch.join(name))?)) };
+    let files =
+        adapter.save(&scratch, &trainer.config.model).and_then(|()| Ok(Files::from([read(ADAPTER)?, read(ADAPTER_CONFIG)?])));
+    fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))?;
+    files
+}
+
+fn moments_bytes(trainer: &Trainer) -> Result<Vec<u8>> {
+    let mut arrays = BTreeMap::new();
     for (i, (key, var)) in trainer.policy.adapter.vars().iter().enumerate() {
         for (tag, values) in [("first", &trainer.moments.first[i]), ("second", &trainer.moments.second[i])] {
-            tensors.insert(format!("{tag}.{key}"), Tensor::from_slice(values, var.shape(), &Device::Cpu)?);
+            arrays.insert(format!("{tag}.{key}"), Array { shape: var.dims().to_vec(), values: values.clone() });
         }
     }
-    Ok(candle_core::safetensors::save(&tensors, dir.join("optimizer.safetensors"))?)
-}
-
-fn write_manifest(dir: &Path) -> Result<()> {
-    let mut files = BTreeMap::new();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        let bytes = fs::read(&path)?;
-        File::open(&path)?.sync_all()?;
-        let name = path.file_name().and_then(|n| n.to_str()).context("a checkpoint file has no name")?.to_owned();
-        files.insert(name, (bytes.len() as u64, blake3::hash(&bytes).to_hex().to_string()));
-    }
-    let path = dir.join(MANIFEST);
-    fs::write(&path, serde_json::to_vec_pretty(&Manifest { format: 1, files })?)?;
-    File::open(&path)?.sync_all()?;
-    Ok(File::open(dir)?.sync_all()?)
+    encode(&arrays)
 }
 
 /// Checkpoints under `root`, newest first, valid or not.
 pub fn list(root: &Path) -> Vec<(u32, PathBuf)> {
-    let entries = fs::read_dir(root).into_iter().flatten().flatten();
-    let mut found: Vec<(u32, PathBuf)> =
-        entries.filter_map(|e| Some((e.file_name().to_str()?.strip_prefix("step-")?.parse().ok()?, e.path()))).collect();
-    found.sort_by_key(|(step, _)| std::cmp::Reverse(*step));
-    found
+    vault(root).list().unwrap_or_default()
 }
 
-fn prune(root: &Path, keep: usize) -> Result<()> {
-    for (_, path) in list(root).into_iter().skip(keep) {
-        fs::remove_dir_all(&path).with_context(|| format!("cannot remove the old checkpoint {}", path.display()))?;
-    }
-    Ok(())
+/// The newest checkpoint that can be used, its cursor, and those passed over with the reasons.
+pub fn choose(root: &Path) -> Result<Choice<Cursor>, VaultError> {
+    vault(root).choose(|dir, files| read_cursor(dir, &files).map_err(|e| format!("{e:#}")))
 }
 
 /// Checks every file against the manifest and returns the cursor.
 pub fn verify(dir: &Path) -> Result<Cursor> {
-    let read = |name: &str| fs::read(dir.join(name)).with_context(|| format!("cannot read {}", dir.join(name).display()));
-    let manifest: Manifest =
-        serde_json::from_slice(&read(MANIFEST)?).with_context(|| format!("{} is damaged", dir.join(MANIFEST).display()))?;
-    ensure!(manifest.format == 1, "{} has format {}, this program reads 1", dir.display(), manifest.format);
-    for (name, (size, hash)) in &manifest.files {
-        ensure!(!name.contains(['/', '\\']), "{} names a file outside its folder", dir.display());
-        let bytes = read(name)?;
-        let same = bytes.len() as u64 == *size && blake3::hash(&bytes).to_hex().as_str() == hash;
-        ensure!(same, "{} does not match the manifest", dir.join(name).display());
-    }
-    for needed in ["adapter_model.safetensors", "adapter_config.json", "optimizer.safetensors", "cursor.json"] {
-        ensure!(manifest.files.contains_key(needed), "{} has no {needed}", dir.display());
-    }
-    serde_json::from_slice(&read("cursor.json")?).with_context(|| format!("{} is damaged", dir.join("cursor.json").display()))
+    read_cursor(dir, &vault(dir).read(dir)?)
 }
 
-/// Puts a verified checkpoint's state into the trainer.
+fn read_cursor(dir: &Path, files: &Files) -> Result<Cursor> {
+    for needed in [ADAPTER, ADAPTER_CONFIG, MOMENTS, CURSOR] {
+        ensure!(files.contains_key(needed), "{} has no {needed}", dir.display());
+    }
+    serde_json::from_slice(&files[CURSOR]).with_context(|| format!("{} is damaged", dir.join(CURSOR).display()))
+}
+
+/// Puts a verified checkpoint's state into the trainer, which stays as it was where anything is wrong.
 pub fn restore(dir: &Path, trainer: &mut Trainer) -> Result<Cursor> {
-    let cursor = verify(dir)?;
+    let files = vault(dir).read(dir)?;
+    let cursor = read_cursor(dir, &files)?;
     if cursor.config_hash != config_hash(&trainer.config)? {
         bail!("{} was made by another experiment; give this one another name or run directory", dir.display());
     }
     let adapter = Adapter::load(&trainer.policy.model.spec, dir, trainer.policy.model.device())?;
     ensure!(adapter.rank == trainer.policy.adapter.rank, "{} has an adapter of another rank", dir.display());
-    let saved = candle_core::safetensors::load(dir.join("optimizer.safetensors"), &Device::Cpu)?;
-    let mut moments = Moments { steps: cursor.optimizer_steps, ..Moments::zeros(adapter.vars()) };
-    for (i, (key, _)) in adapter.vars().iter().enumerate() {
-        for (tag, slot) in [("first", &mut moments.first[i]), ("second", &mut moments.second[i])] {
-            let name = format!("{tag}.{key}");
-            *slot = saved.get(&name).with_context(|| format!("{} has no {name}", dir.display()))?.flatten_all()?.to_vec1()?;
-        }
-    }
+    let moments = read_moments(dir, &files[MOMENTS], &adapter, cursor.optimizer_steps)?;
     trainer.policy.adapter = adapter;
     trainer.moments = moments;
     Ok(cursor)
+}
+
+fn read_moments(dir: &Path, bytes: &[u8], adapter: &Adapter, steps: u64) -> Result<Moments> {
+    let path = dir.join(MOMENTS);
+    let mut saved = decode(bytes).with_context(|| format!("in {}", path.display()))?;
+    let mut moments = Moments { steps, ..Moments::zeros(adapter.vars()) };
+    for (i, (key, var)) in adapter.vars().iter().enumerate() {
+        for (tag, slot) in [("first", &mut moments.first[i]), ("second", &mut moments.second[i])] {
+            let name = format!("{tag}.{key}");
+            let array = saved.remove(&name).with_context(|| format!("{} has no {name}", path.display()))?;
+            ensure!(array.shape == var.dims(), "{}: {name} is {:?}, expected {:?}", path.display(), array.shape, var.dims());
+            *slot = array.values;
+        }
+    }
+    Ok(moments)
 }

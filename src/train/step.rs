@@ -22,8 +22,8 @@ use crate::{
     model::{Policy, policy::Writer},
     scribe,
     task::{
-        Completion, Generate, GenerateRequest, Phase, Quadrant, Rollout, Sample, Sampling, StepReport, StopReason, prompt,
-        report::PhaseTiming, reward, verdict,
+        Answer, Completion, Generate, GenerateRequest, Phase, Quadrant, Rollout, Sample, Sampling, StepReport, StopReason, Truth,
+        prompt, report::PhaseTiming, reward, verdict,
     },
 };
 
@@ -200,17 +200,19 @@ impl Trainer {
     }
 
     fn judge(&self, samples: &[Arc<Sample>], completions: Vec<Vec<Completion>>) -> Vec<Rollout> {
-        let scheme = self.config.reward.scheme;
+        let rules = self.config.reward.rules(self.config.doctor.max_tokens);
         let siblings = samples.iter().zip(completions).flat_map(|(sample, siblings)| {
             siblings.into_iter().enumerate().map(move |(sibling, completion)| (sample.clone(), sibling as u32, completion))
         });
-        siblings
-            .map(|(sample, sibling, completion)| {
-                let verdict = verdict::parse(&completion.text);
-                let reward = reward::score(scheme, &completion.text, &verdict, &sample.label);
-                Rollout { sample, sibling, completion, verdict, reward, advantage: None }
-            })
-            .collect()
+        let judged = siblings.map(|(sample, sibling, completion)| {
+            let verdict = verdict::of(&completion);
+            let answer = Answer { text: &completion.text, n_tokens: completion.tokens.len(), verdict: &verdict };
+            let reward = reward::score(&rules, Truth::from(sample.as_ref()), answer);
+            Rollout { sample, sibling, completion, verdict, reward, advantage: None }
+        });
+        let mut rollouts: Vec<Rollout> = judged.collect();
+        reward::pay_pairs(&rules, &mut rollouts);
+        rollouts
     }
 
     fn learn(&mut self, rollouts: &[Rollout], watch: &mut dyn FnMut(Event) -> Flow) -> Result<(UpdateReport, u64)> {
@@ -313,7 +315,7 @@ fn fill(report: &mut StepReport, rollouts: &[Rollout], samples: &[Arc<Sample>], 
     let truncated = rollouts.iter().filter(|r| r.completion.stop == StopReason::Length).count();
     let accepted = samples.iter().filter(|s| !s.provenance.fallback).count();
     let groups: Vec<&[Rollout]> = rollouts.chunk_by(|a, b| a.sample.id == b.sample.id).collect();
-    let equal = groups.iter().filter(|g| g.iter().all(|r| r.reward == g[0].reward)).count();
+    let equal = groups.iter().filter(|g| g.iter().all(|r| r.reward.total() == g[0].reward.total())).count();
     let mut put = |key: &str, value: f64| report.metrics.insert(key.to_owned(), value);
     put("reward", all.reward_mean());
     put("accuracy", all.accuracy());

@@ -1,8 +1,11 @@
 //! The one table of actions: dispatch, key hints and the help overlay are all made from it.
 
-/// Everything a key can mean on the Live screen.
+use super::screen::Screen;
+
+/// Everything a key can mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
+    Go(Screen),
     PauseResume,
     Leave,
     Help,
@@ -21,6 +24,25 @@ pub enum Action {
     Bottom,
     Zoom,
     Close,
+    Filter,
+    Sort,
+    ReverseSort,
+    Mark,
+    ClearMarks,
+    Open,
+    DetailDown,
+    DetailUp,
+    Tokens,
+    NextToken,
+    PreviousToken,
+    NoteView,
+    NextWrong,
+    PreviousWrong,
+    Compare,
+    Export,
+    CopyCompletion,
+    CopyNote,
+    Reload,
 }
 
 /// One row of the table. `keys` are in the spelling of [`super::keymap::Chord::parse`]; `hint` is the word on the hint line
@@ -32,37 +54,83 @@ pub struct ActionRow {
     pub doc: &'static str,
     pub hint: &'static str,
     pub steers: bool,
+    /// Where it works.
+    pub screens: &'static [Screen],
+}
+
+impl ActionRow {
+    pub fn works_on(&self, screen: Screen) -> bool {
+        self.screens.contains(&screen)
+    }
+}
+
+/// The rows that work on `screen`, in table order.
+pub fn rows_of(screen: Screen) -> impl Iterator<Item = &'static ActionRow> {
+    ACTIONS.iter().filter(move |row| row.works_on(screen))
 }
 
 const fn row(
-    action: Action,
-    name: &'static str,
+    screens: &'static [Screen],
+    (action, name): (Action, &'static str),
     keys: &'static [&'static str],
     hint: &'static str,
     doc: &'static str,
 ) -> ActionRow {
     let steers = matches!(action, Action::PauseResume | Action::StepPhase | Action::StepOnce);
-    ActionRow { action, name, keys, doc, hint, steers }
+    ActionRow { action, name, keys, doc, hint, steers, screens }
 }
+
+const ALL: &[Screen] = &Screen::ALL;
+const LIVE: &[Screen] = &[Screen::Live];
+const INSPECT: &[Screen] = &[Screen::Inspect];
+const BOTH: &[Screen] = &[Screen::Live, Screen::Inspect];
 
 /// Every action with its default keys.
 pub const ACTIONS: &[ActionRow] = &[
-    row(Action::PauseResume, "pause-resume", &["space"], "pause", "Pause at the next phase boundary, or go on"),
-    row(Action::Leave, "leave", &["q", "ctrl-c"], "leave", "Leave: detach, or stop the run (asks which)"),
-    row(Action::Help, "help", &["?"], "help", "Show or hide this list"),
-    row(Action::StepPhase, "step-phase", &["."], "phase", "Run to the end of this phase, then pause"),
-    row(Action::StepOnce, "step-once", &[">"], "step", "Run to the end of this step, then pause"),
-    row(Action::Follow, "follow", &["f"], "freeze", "Freeze what is shown, or follow the newest completion"),
-    row(Action::NextPanel, "next-panel", &["tab"], "panel", "Go to the next panel"),
-    row(Action::PreviousPanel, "previous-panel", &["shift-tab"], "", "Go to the previous panel"),
-    row(Action::PreviousSibling, "previous-sibling", &["left", "h"], "", "Show the previous completion of the same sample"),
-    row(Action::NextSibling, "next-sibling", &["right", "l"], "sibling", "Show the next completion of the same sample"),
-    row(Action::Up, "up", &["up", "k"], "", "Scroll up; in the Scribe panel: the previous sample"),
-    row(Action::Down, "down", &["down", "j"], "scroll", "Scroll down; in the Scribe panel: the next sample"),
-    row(Action::PageUp, "page-up", &["pageup", "ctrl-u"], "", "Scroll up half a page"),
-    row(Action::PageDown, "page-down", &["pagedown", "ctrl-d"], "", "Scroll down half a page"),
-    row(Action::Top, "top", &["home", "g"], "", "Go to the beginning"),
-    row(Action::Bottom, "bottom", &["end", "G"], "", "Go to the end and stay there"),
-    row(Action::Zoom, "zoom", &["z"], "zoom", "Give the whole screen to this panel, or take it back"),
-    row(Action::Close, "close", &["esc"], "", "Close what is on top"),
+    row(INSPECT, (Action::Filter, "filter"), &["/"], "filter", "Write a filter: quad:SD,SI cell:FP r<0 len>400 step:300..318"),
+    row(INSPECT, (Action::Open, "open"), &["enter"], "open", "Read the chosen rollout; Esc goes back to the list"),
+    row(INSPECT, (Action::Sort, "sort"), &["s"], "sort", "Sort by step, reward, advantage, length in turn"),
+    row(INSPECT, (Action::Mark, "mark"), &["v"], "mark", "Mark this rollout, or take the mark away"),
+    row(INSPECT, (Action::Tokens, "tokens"), &["t"], "tokens", "Token layer: surprise, then share of the update, then none"),
+    row(INSPECT, (Action::Compare, "compare"), &["c"], "compare", "Compare two marked rollouts (or the marked and the chosen)"),
+    row(INSPECT, (Action::NextWrong, "next-wrong"), &["n"], "wrong", "Go to the next rollout that is wrong or unreadable"),
+    row(INSPECT, (Action::NoteView, "note-view"), &["d"], "note", "Show the note as a diff, as the Doctor read it, as it was"),
+    row(INSPECT, (Action::Export, "export"), &["E"], "export", "Write the marked rollouts to a JSONL file of the run"),
+    row(INSPECT, (Action::CopyCompletion, "copy"), &["y"], "copy", "Copy the completion to the clipboard (OSC 52)"),
+    row(INSPECT, (Action::Reload, "reload"), &["R"], "reload", "Read the store again: brings new steps in"),
+    row(ALL, (Action::PauseResume, "pause-resume"), &["space"], "pause", "Pause at the next phase boundary, or go on"),
+    row(ALL, (Action::Leave, "leave"), &["q", "ctrl-c"], "leave", "Leave: detach, or stop the run (asks which)"),
+    row(ALL, (Action::Help, "help"), &["?"], "help", "Show or hide this list"),
+    row(ALL, (Action::StepPhase, "step-phase"), &["."], "phase", "Run to the end of this phase, then pause"),
+    row(ALL, (Action::StepOnce, "step-once"), &[">"], "step", "Run to the end of this step, then pause"),
+    row(ALL, (Action::Go(Screen::Live), "go-live"), &["1"], "", "Go to the Live screen"),
+    row(ALL, (Action::Go(Screen::Inspect), "go-inspect"), &["2"], "", "Go to the Inspect screen"),
+    row(ALL, (Action::Go(Screen::Log), "go-log"), &["6"], "", "Go to the Log screen"),
+    row(LIVE, (Action::Follow, "follow"), &["f"], "freeze", "Freeze what is shown, or follow the newest completion"),
+    row(BOTH, (Action::NextPanel, "next-panel"), &["tab"], "panel", "Go to the next panel"),
+    row(BOTH, (Action::PreviousPanel, "previous-panel"), &["shift-tab"], "", "Go to the previous panel"),
+    row(
+        BOTH,
+        (Action::PreviousSibling, "previous-sibling"),
+        &["left", "h"],
+        "",
+        "Show the previous completion of the same sample",
+    ),
+    row(BOTH, (Action::NextSibling, "next-sibling"), &["right", "l"], "sibling", "Show the next completion of the same sample"),
+    row(ALL, (Action::Up, "up"), &["up", "k"], "", "Scroll up; in lists and the Scribe panel: the one before"),
+    row(ALL, (Action::Down, "down"), &["down", "j"], "scroll", "Scroll down; in lists and the Scribe panel: the next one"),
+    row(ALL, (Action::PageUp, "page-up"), &["pageup", "ctrl-u"], "", "Scroll up half a page"),
+    row(ALL, (Action::PageDown, "page-down"), &["pagedown", "ctrl-d"], "", "Scroll down half a page"),
+    row(ALL, (Action::Top, "top"), &["home", "g"], "", "Go to the beginning"),
+    row(ALL, (Action::Bottom, "bottom"), &["end", "G"], "", "Go to the end; where text comes in: and stay there"),
+    row(INSPECT, (Action::DetailDown, "detail-down"), &["J"], "", "Scroll the rollout down, wherever you are"),
+    row(INSPECT, (Action::DetailUp, "detail-up"), &["K"], "", "Scroll the rollout up, wherever you are"),
+    row(INSPECT, (Action::PreviousToken, "previous-token"), &["["], "", "In the token layer: the token before"),
+    row(INSPECT, (Action::NextToken, "next-token"), &["]"], "", "In the token layer: the next token"),
+    row(INSPECT, (Action::PreviousWrong, "previous-wrong"), &["N"], "", "Go to the wrong or unreadable rollout before this one"),
+    row(INSPECT, (Action::ReverseSort, "reverse-sort"), &["S"], "", "Turn the order round"),
+    row(INSPECT, (Action::ClearMarks, "clear-marks"), &["V"], "", "Take all marks away"),
+    row(INSPECT, (Action::CopyNote, "copy-note"), &["Y"], "", "Copy the note as the Doctor read it"),
+    row(BOTH, (Action::Zoom, "zoom"), &["z"], "zoom", "Give the whole screen to this panel, or take it back"),
+    row(ALL, (Action::Close, "close"), &["esc"], "", "Close what is on top; in Inspect then: clear the filter"),
 ];

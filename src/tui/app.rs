@@ -5,15 +5,22 @@ use ratatui::{crossterm::event::KeyEvent, layout::Rect};
 use super::{
     Leave,
     action::{ACTIONS, Action},
+    away::Away,
     follow::Follow,
+    inspect::Inspect,
     keymap::{Chord, Keymap},
     overlay::{self, Overlay},
     panel::{self, PANELS, Panel},
     phases::Phases,
-    screen,
+    query::{Loaded, Query},
+    screen::{self, Screen},
     theme::Theme,
+    widget::cut,
 };
-use crate::attach::{Control, Live, Notice, RunState};
+use crate::{
+    attach::{Control, Live, Notice, RunState},
+    task::Text,
+};
 
 /// Everything that can happen to the client.
 #[derive(Clone, Debug)]
@@ -24,6 +31,8 @@ pub enum Event {
     Notice(Box<Notice>),
     /// The trainer's socket is gone.
     Closed,
+    /// The store answered.
+    Loaded(Box<Loaded>),
     /// This process was told to end; the run goes on.
     Hangup,
     /// A second passed; sent only while [`App::wants_tick`].
@@ -31,9 +40,13 @@ pub enum Event {
 }
 
 /// What the client must do because of an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     Send(Control),
+    /// Ask the store; the answer comes as [`Event::Loaded`].
+    Load(Query),
+    /// Put this on the reader's clipboard.
+    Copy(Text),
     /// Leave; the run goes on.
     Detach,
     /// Leave; [`App::outcome`] says why.
@@ -56,6 +69,11 @@ pub struct App {
     /// The socket closed before the run ended.
     pub lost: bool,
     pub size: (u16, u16),
+    pub screen: Screen,
+    pub inspect: Inspect,
+    /// What happened since the reader last left; shown once.
+    pub away: Option<Box<Away>>,
+    /// The panel of the Live screen that has the keys.
     pub focus: Panel,
     pub zoomed: bool,
     pub overlay: Option<Overlay>,
@@ -83,6 +101,9 @@ impl App {
             connected: false,
             lost: false,
             size,
+            screen: Screen::Live,
+            inspect: Inspect::default(),
+            away: None,
             focus: Panel::Doctor,
             zoomed: false,
             overlay: None,
@@ -119,14 +140,38 @@ impl App {
         }
     }
 
+    /// The panel that has the keys on the present screen.
+    pub fn focused(&self) -> Panel {
+        if self.screen == Screen::Log { Panel::Log } else { self.focus }
+    }
+
     /// Takes one event in.
     pub fn update(&mut self, event: Event) -> Option<Effect> {
+        let effect = self.take(event);
+        if self.screen == Screen::Inspect && self.inspect.stale {
+            screen::inspect::lay_out(self);
+            self.dirty = true;
+        }
+        effect
+    }
+
+    fn take(&mut self, event: Event) -> Option<Effect> {
         match event {
             Event::Key(key) => self.key(key),
             Event::Resize(columns, rows) => {
                 self.size = (columns, rows);
-                self.dirty = true;
+                (self.dirty, self.inspect.stale) = (true, true);
                 None
+            }
+            Event::Loaded(answer) => {
+                self.dirty = true;
+                if let Loaded::Away(away) = *answer {
+                    self.away = Some(away);
+                    self.overlay = self.overlay.or(Some(Overlay::Away));
+                    return None;
+                }
+                let reply = self.inspect.loaded(*answer);
+                self.reply(reply)
             }
             Event::Notice(notice) => self.notice(*notice),
             Event::Closed => {
@@ -158,6 +203,7 @@ impl App {
         self.phases.before(&self.live, &notice);
         let snapshot = matches!(notice, Notice::Snapshot { .. });
         let ended = matches!(notice, Notice::Ended { .. });
+        let committed = matches!(notice, Notice::Step { .. });
         self.live.apply(notice);
         if snapshot {
             (self.connected, self.lost) = (true, false);
@@ -167,7 +213,17 @@ impl App {
             self.reset_text_scroll();
         }
         self.dirty |= seen;
+        if committed && let Some(effect) = self.inspect.step_committed(self.screen == Screen::Inspect) {
+            return Some(effect);
+        }
         (ended && self.stopping).then_some(Effect::Quit)
+    }
+
+    fn reply(&mut self, (effect, message): (Option<Effect>, Option<String>)) -> Option<Effect> {
+        if let Some(message) = message {
+            self.say(&cut::clean(&message));
+        }
+        effect
     }
 
     fn reset_text_scroll(&mut self) {
@@ -176,6 +232,10 @@ impl App {
     }
 
     fn key(&mut self, key: KeyEvent) -> Option<Effect> {
+        if self.overlay.is_none() && self.screen == Screen::Inspect && self.inspect.prompt.is_some() {
+            self.dirty = true;
+            return self.inspect.typed(key);
+        }
         let chord = Chord::of(key)?;
         if let Some(overlay) = self.overlay {
             let (overlay, effect) = overlay::key(self, overlay, chord);
@@ -183,7 +243,7 @@ impl App {
             self.overlay = overlay;
             return effect;
         }
-        let action = self.keymap.action(chord)?;
+        let action = self.keymap.action(self.screen, chord)?;
         if self.read_only && ACTIONS.iter().any(|row| row.action == action && row.steers) {
             self.say("read-only: attach without --read-only to steer");
             return None;
@@ -198,6 +258,8 @@ impl App {
             Action::Leave if self.ended() || self.lost => return Some(Effect::Quit),
             Action::Leave => self.overlay = Some(Overlay::Leave),
             Action::Help => self.overlay = Some(Overlay::Help { top: 0 }),
+            Action::Go(screen) => return self.go(screen),
+            action if self.screen == Screen::Inspect => return self.inspect(action),
             Action::Follow => {
                 self.follow.toggle(&self.live);
                 self.reset_text_scroll();
@@ -210,13 +272,44 @@ impl App {
             Action::Close if self.zoomed => self.zoomed = false,
             Action::Close if self.flash.is_some() => self.flash = None,
             Action::Close => return None,
-            Action::Up if self.focus == Panel::Scribe => return self.pick(-1),
-            Action::Down if self.focus == Panel::Scribe => return self.pick(1),
+            Action::Up if self.focused() == Panel::Scribe => return self.pick(-1),
+            Action::Down if self.focused() == Panel::Scribe => return self.pick(1),
             Action::Up | Action::Down | Action::PageUp | Action::PageDown | Action::Top | Action::Bottom => {
                 self.scroll_by(action);
             }
+            // The other rows of the table belong to other screens.
+            _ => return None,
         }
         self.dirty = true;
+        None
+    }
+
+    fn go(&mut self, screen: Screen) -> Option<Effect> {
+        if screen == self.screen {
+            return None;
+        }
+        (self.screen, self.zoomed, self.dirty) = (screen, false, true);
+        self.inspect.stale = true;
+        if screen == Screen::Inspect { self.inspect.enter() } else { None }
+    }
+
+    fn inspect(&mut self, action: Action) -> Option<Effect> {
+        self.dirty = true;
+        let visible = screen::inspect::visible(self);
+        match action {
+            Action::Zoom => (self.zoomed, self.inspect.stale) = (!self.zoomed, true),
+            Action::Close if self.zoomed && self.inspect.compared.is_none() => {
+                (self.zoomed, self.inspect.stale) = (false, true);
+            }
+            Action::Up | Action::Down | Action::PageUp | Action::PageDown | Action::Top | Action::Bottom => {
+                return self.inspect.scroll(action, visible.of(self.inspect.part));
+            }
+            Action::DetailDown | Action::DetailUp => return self.inspect.scroll(action, visible.detail),
+            action => {
+                let reply = self.inspect.act(action, visible.alone);
+                return self.reply(reply);
+            }
+        }
         None
     }
 
@@ -264,8 +357,8 @@ impl App {
 
     fn scroll_by(&mut self, action: Action) {
         let places = screen::places(self);
-        let Some((_, area)) = places.iter().find(|(panel, _)| *panel == self.focus) else { return };
-        let Some(extent) = panel::extent(self, self.focus, *area) else { return };
+        let Some((_, area)) = places.iter().find(|(panel, _)| *panel == self.focused()) else { return };
+        let Some(extent) = panel::extent(self, self.focused(), *area) else { return };
         let last = extent.total.saturating_sub(extent.visible);
         let page = (extent.visible / 2).max(1);
         let top = match action {
@@ -277,7 +370,7 @@ impl App {
             _ => last,
         };
         // At its end a panel goes back to following its end; only the Scribe's natural place is elsewhere.
-        let at_end = top >= last && self.focus != Panel::Scribe;
-        self.scroll[self.focus.index()] = if at_end { None } else { Some(top.min(last)) };
+        let at_end = top >= last && self.focused() != Panel::Scribe;
+        self.scroll[self.focused().index()] = if at_end { None } else { Some(top.min(last)) };
     }
 }

@@ -2,7 +2,10 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::action::{ACTIONS, Action};
+use super::{
+    action::{Action, rows_of},
+    screen::Screen,
+};
 
 /// One key with its modifiers, in a form two equal presses share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,26 +75,30 @@ pub fn label(name: &str) -> String {
     }
 }
 
-/// Which chord means what.
+/// Which chord means what on which screen.
 #[derive(Clone, Debug)]
 pub struct Keymap {
-    bindings: Vec<(Chord, Action)>,
+    bindings: Vec<(Screen, Chord, Action)>,
 }
 
 impl Default for Keymap {
     fn default() -> Keymap {
-        let spelled = ACTIONS.iter().flat_map(|row| row.keys.iter().map(|key| (*key, row.action)));
-        Keymap { bindings: spelled.filter_map(|(key, action)| Some((Chord::parse(key)?, action))).collect() }
+        let of = |screen: Screen| {
+            let spelled = rows_of(screen).flat_map(|row| row.keys.iter().map(|key| (*key, row.action)));
+            spelled.filter_map(move |(key, action)| Some((screen, Chord::parse(key)?, action)))
+        };
+        Keymap { bindings: Screen::ALL.into_iter().flat_map(of).collect() }
     }
 }
 
 impl Keymap {
-    pub fn action(&self, chord: Chord) -> Option<Action> {
-        self.bindings.iter().find(|(bound, _)| *bound == chord).map(|(_, action)| *action)
+    pub fn action(&self, screen: Screen, chord: Chord) -> Option<Action> {
+        let bound = self.bindings.iter().find(|(where_bound, bound, _)| *where_bound == screen && *bound == chord);
+        bound.map(|(.., action)| *action)
     }
 
-    /// Every binding, in table order.
-    pub fn bindings(&self) -> &[(Chord, Action)] {
+    /// Every binding, by screen and in table order.
+    pub fn bindings(&self) -> &[(Screen, Chord, Action)] {
         &self.bindings
     }
 }

@@ -1,14 +1,23 @@
-//! The terminal client: draws a run's live picture and sends the reader's wishes. It never trains and never opens a model.
-//! `app` is the pure state, `screen`, `panel` and `widget` draw it, and this file is the loop around both.
+//! The terminal client: draws a run's live picture and its store, and sends the reader's wishes. It never trains and never
+//! opens a model. `app` is the pure state, `screen`, `panel` and `widget` draw it, `loader` reads the store on a thread of
+//! its own, and this file is the loop around them.
 
 pub mod action;
 pub mod app;
+pub mod away;
+pub mod clipboard;
 pub mod follow;
+pub mod inspect;
 mod keyboard;
 pub mod keymap;
+pub mod label;
+pub mod loader;
 pub mod overlay;
 pub mod panel;
 pub mod phases;
+pub mod prompt;
+pub mod query;
+pub mod replay;
 pub mod runs;
 pub mod screen;
 pub mod size;
@@ -18,6 +27,7 @@ pub mod widget;
 
 use std::{
     io::{self, BufWriter},
+    path::PathBuf,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     time::{Duration, Instant},
 };
@@ -36,6 +46,8 @@ pub use terminal::{TerminalError, TerminalGuard};
 pub use theme::{Theme, ThemeError};
 
 use crate::{attach::Control, store::RunSummary};
+use loader::Loader;
+use query::{Loaded, Query};
 use runs::{Choice, RunsApp};
 
 /// Shortest time between two frames.
@@ -65,6 +77,8 @@ pub struct Options {
     pub theme: Option<String>,
     /// Send nothing that steers.
     pub read_only: bool,
+    /// Whose store the Inspect screen reads; without one it says so.
+    pub run_dir: Option<PathBuf>,
 }
 
 /// Shows the Runs screen until the reader opens a run or quits. `list` reads the runs and the clock (Unix seconds).
@@ -102,7 +116,7 @@ pub fn choose_run(options: &Options, list: &mut dyn FnMut() -> (Vec<RunSummary>,
     }
 }
 
-/// Shows the Live screen until the reader leaves.
+/// Shows a run until the reader leaves.
 ///
 /// `channel` is where the caller's attach thread puts [`Event::Notice`]s, the snapshot first, and [`Event::Closed`] at the end;
 /// keys are fed into the same channel. `control` sends to the trainer and must not block.
@@ -126,14 +140,35 @@ pub fn run(
         execute!(terminal.backend_mut(), EndSynchronizedUpdate)?;
         Ok(())
     };
+    let loader = options.run_dir.clone().map(|dir| Loader::start(dir, channel.0.clone())).transpose()?;
+    if let Some(loader) = &loader {
+        loader.ask(Query::Away);
+    }
+    let mut perform = |effect| match effect {
+        Effect::Send(wish) => control(wish),
+        // A terminal that is gone is noticed by the next draw.
+        Effect::Copy(text) => drop(clipboard::copy(&mut io::stdout(), &text)),
+        Effect::Load(query) => match &loader {
+            Some(loader) => loader.ask(query),
+            None => {
+                let why = "this client was not told where the run's files are".to_owned();
+                drop(channel.0.send(Event::Loaded(Box::new(Loaded::Failed { query, why }))));
+            }
+        },
+        Effect::Detach | Effect::Quit => {}
+    };
     let frame = if std::env::var_os("SSH_CONNECTION").is_some() { SLOW_FRAME } else { FRAME };
-    let leave = drive(&mut app, channel.1, frame, &mut draw, control);
+    let leave = drive(&mut app, channel.1, frame, &mut draw, &mut perform);
     drop(keyboard);
     drop(guard);
+    if let (false, Some(dir), Some(last)) = (options.read_only, &options.run_dir, app.live.reports.back()) {
+        away::Seen { step: last.step, unix_s: loader::unix_now() }.write(dir);
+    }
     leave
 }
 
 /// The loop: takes events, draws only after a visible change and never more often than once a `frame`, sleeps otherwise.
+/// `perform` carries out every effect but leaving, and must not block.
 ///
 /// # Errors
 /// Whatever `draw` fails with.
@@ -142,7 +177,7 @@ pub fn drive(
     events: &Receiver<Event>,
     frame: Duration,
     draw: &mut dyn FnMut(&App) -> anyhow::Result<()>,
-    control: &mut dyn FnMut(Control),
+    perform: &mut dyn FnMut(Effect),
 ) -> anyhow::Result<Leave> {
     let mut next_draw = Instant::now();
     let mut next_tick = None;
@@ -174,9 +209,9 @@ pub fn drive(
         let Some(event) = event else { return Ok(app.outcome()) };
         match app.update(event) {
             None => {}
-            Some(Effect::Send(wish)) => control(wish),
             Some(Effect::Detach) => return Ok(Leave::Detached),
             Some(Effect::Quit) => return Ok(app.outcome()),
+            Some(effect) => perform(effect),
         }
     }
 }

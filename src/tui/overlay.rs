@@ -10,7 +10,7 @@ use ratatui::{
 };
 
 use super::{
-    action::{ACTIONS, Action},
+    action::{Action, ActionRow, rows_of},
     app::{App, Effect},
     keymap::{self, Chord},
     panel,
@@ -27,6 +27,8 @@ pub enum Overlay {
         top: usize,
     },
     Leave,
+    /// What happened while the reader was away.
+    Away,
 }
 
 /// One way out: keys, words, and whether a read-only client may take it.
@@ -46,6 +48,7 @@ const CHOICES: &[Choice] = &[
 /// Takes a key while `overlay` is open: the overlay afterwards, and what to do.
 pub fn key(app: &mut App, overlay: Overlay, chord: Chord) -> (Option<Overlay>, Option<Effect>) {
     match overlay {
+        Overlay::Away => (away_key(chord), None),
         Overlay::Help { top } => (help_key(app, top, chord), None),
         Overlay::Leave if Chord::parse("esc") == Some(chord) => (None, None),
         Overlay::Leave => match CHOICES.iter().find(|c| c.keys.iter().any(|k| Chord::parse(k) == Some(chord))) {
@@ -66,9 +69,14 @@ fn leave(app: &mut App, choice: &Choice) -> (Option<Overlay>, Option<Effect>) {
     (None, Some(Effect::Send(Control::Stop { now })))
 }
 
+fn away_key(chord: Chord) -> Option<Overlay> {
+    let closes = ["esc", "enter", "q", "space", "ctrl-c"].iter().any(|key| Chord::parse(key) == Some(chord));
+    (!closes).then_some(Overlay::Away)
+}
+
 fn help_key(app: &App, top: usize, chord: Chord) -> Option<Overlay> {
-    let last = ACTIONS.len().saturating_sub(usize::from(app.size.1).saturating_sub(4).max(1));
-    match app.keymap.action(chord) {
+    let last = rows_of(app.screen).count().saturating_sub(usize::from(app.size.1).saturating_sub(4).max(1));
+    match app.keymap.action(app.screen, chord) {
         Some(Action::Down | Action::PageDown) => Some(Overlay::Help { top: (top + 1).min(last) }),
         Some(Action::Up | Action::PageUp) => Some(Overlay::Help { top: top.saturating_sub(1) }),
         Some(Action::Close | Action::Help | Action::Leave) => None,
@@ -81,16 +89,18 @@ pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
     match app.overlay {
         None => {}
         Some(Overlay::Help { top }) => draw_help(app, top, area, buf),
+        Some(Overlay::Away) => draw_away(app, area, buf),
         Some(Overlay::Leave) => draw_leave(app, area, buf),
     }
 }
 
 fn draw_help(app: &App, top: usize, area: Rect, buf: &mut Buffer) {
-    let keys = |row: &super::action::ActionRow| row.keys.iter().map(|k| keymap::label(k)).collect::<Vec<_>>().join(" ");
-    let key_columns = ACTIONS.iter().map(|row| cut::width(&keys(row))).max().unwrap_or(0) + 2;
-    let doc_columns = ACTIONS.iter().map(|row| cut::width(row.doc)).max().unwrap_or(0);
+    let rows: Vec<&ActionRow> = rows_of(app.screen).collect();
+    let keys = |row: &ActionRow| row.keys.iter().map(|k| keymap::label(k)).collect::<Vec<_>>().join(" ");
+    let key_columns = rows.iter().map(|row| cut::width(&keys(row))).max().unwrap_or(0) + 2;
+    let doc_columns = rows.iter().map(|row| cut::width(row.doc)).max().unwrap_or(0);
     let room = usize::from(area.width.saturating_sub(6));
-    let lines: Vec<Line> = ACTIONS
+    let lines: Vec<Line> = rows
         .iter()
         .skip(top)
         .map(|row| {
@@ -104,7 +114,14 @@ fn draw_help(app: &App, top: usize, area: Rect, buf: &mut Buffer) {
         .collect();
     let hidden = (top + lines.len()).saturating_sub(top + usize::from(area.height.saturating_sub(2)));
     let foot = if top > 0 || hidden > 0 { "↑↓ more  Esc close" } else { "Esc close" };
-    dialog(app, "Keys", foot, (key_columns + doc_columns, &lines), area, buf);
+    dialog(app, &format!("Keys  {}", app.screen.title()), foot, (key_columns + doc_columns, &lines), area, buf);
+}
+
+fn draw_away(app: &App, area: Rect, buf: &mut Buffer) {
+    let Some(away) = &app.away else { return };
+    let columns = usize::from(area.width.saturating_sub(8)).min(74);
+    let lines = away.lines(&app.theme, columns);
+    dialog(app, &away.title(), "Esc close", (columns, &lines), area, buf);
 }
 
 fn draw_leave(app: &App, area: Rect, buf: &mut Buffer) {

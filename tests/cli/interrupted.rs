@@ -62,6 +62,47 @@ fn signals_end_a_run_with_a_checkpoint_and_the_same_command_goes_on() {
 }
 
 #[test]
+fn a_lost_terminal_and_reader_do_not_end_a_run() {
+    let home = Home::new();
+    let mut run = home.start(&demo("4"));
+    run.wait_for("step");
+    signal(&run, Signal::HUP);
+    // Nobody reads on: every further line fails to be written.
+    run.stop_reading();
+    assert_eq!(run.end(), Some(0));
+    assert_same_as_undisturbed(&home);
+}
+
+#[test]
+fn a_scheduler_gets_its_run_saved_and_asks_for_it_again() {
+    let home = Home::new();
+    let mut run = home.start(&demo("4"));
+    let step = run.wait_for("step")["step"].as_u64().unwrap();
+    signal(&run, Signal::USR1);
+    assert_eq!(run.end(), Some(75));
+    assert!(home.run_dir().join(format!("checkpoints/step-{step}/MANIFEST.json")).exists());
+    // Less than what saving is allowed to take: nothing is started that could not be ended.
+    let mut hurried = demo("4");
+    hurried.extend(["--deadline", "9s"]);
+    let late = home.run(&hurried);
+    assert!(late.code == Some(75) && late.out.contains("out of time"), "{:?} {}{}", late.code, late.out, late.err);
+    home.run(&demo("4")).done();
+    assert_same_as_undisturbed(&home);
+}
+
+#[test]
+fn a_run_without_any_usable_checkpoint_is_not_started_over_unasked() {
+    let home = Home::new();
+    home.run(&demo("2")).done();
+    for step in [0, 2] {
+        let manifest = home.run_dir().join(format!("checkpoints/step-{step}/MANIFEST.json"));
+        std::fs::write(&manifest, "{}").unwrap();
+    }
+    let refused = home.run(&demo("4"));
+    assert!(refused.code == Some(1) && refused.err.contains("--fresh"), "{:?} {}{}", refused.code, refused.out, refused.err);
+}
+
+#[test]
 fn a_damaged_checkpoint_is_named_and_passed_over() {
     let home = Home::new();
     home.run(&demo("4")).done();

@@ -133,3 +133,117 @@ fn medec_files_that_may_not_or_cannot_train_are_named() {
     home.write("train.csv", csv("ms-train", &TRAIN));
     home.run(&args(&experiment)).done();
 }
+
+/// Verdicts on [`HELD_OUT`] as a submission: the first pair right, the second called clean twice.
+fn submission() -> String {
+    format!("ms-val-0 1 1 \"{}\"\nms-val-1 0 -1 NA\nms-val-2 0 -1 NA\nms-val-3 0 -1 NA\n", HELD_OUT[0].3)
+}
+
+#[test]
+fn a_submission_is_scored_officially_and_beside_that() {
+    let home = Home::new();
+    home.write("val.csv", csv("ms-val", &HELD_OUT) + &",,,,,,,,\n".repeat(3));
+    home.write("train.csv", csv("ms-train", &TRAIN));
+    home.write("run.txt", submission() + "ms-val-9 1 1 x\nms-val-3 1.0 1 x\n");
+    let args = ["eval", "score", "--reference", "val.csv", "--submission", "run.txt", "--train", "train.csv"];
+    let json = home.run(&[args.as_slice(), &["--json"]].concat()).done();
+    let value: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!((&value["flag_accuracy"], &value["sentence_accuracy"]), (&0.75.into(), &0.75.into()), "{value}");
+    assert_eq!((&value["counters"]["scored_pairs"], &value["reference_empty_rows"]), (&1.into(), &3.into()));
+    assert_eq!((&value["unknown"][0], &value["bad_lines"][0]["line"]), (&"ms-val-9".into(), &6.into()));
+    assert_eq!((&value["beside"]["pair_accuracy"], &value["beside"]["n_pairs"]), (&0.5.into(), &2.into()));
+    assert_eq!(value["beside"]["corrections"]["no_op_rate"], 0.0);
+    assert!(value["beside"]["intervals"]["pair_accuracy"]["high"].is_f64());
+    assert!(value["not_computed"].as_array().unwrap().iter().any(|n| n["metric"] == "BLEURT"), "{value}");
+    let policies: Vec<&str> = value["baselines"].as_array().unwrap().iter().filter_map(|b| b["policy"].as_str()).collect();
+    assert!(policies.len() == 4 && policies[2].starts_with("neighbour") && policies[3].starts_with("nearest"), "{policies:?}");
+    let plain = home.run(&args).done();
+    for part in
+        ["flag accuracy      0.7500", "BLEURT             not computed", "pair accuracy", "always clean", "neighbour rule"]
+    {
+        assert!(plain.out.contains(part), "{part} is missing: {}", plain.out);
+    }
+    for part in ["ms-val-9", "line 6: the flag is a float", "empty rows of the reference, left out: 3"] {
+        assert!(plain.err.contains(part), "{part} is missing: {}", plain.err);
+    }
+    let missing = home.run(&["eval", "score", "--reference", "no.csv", "--submission", "run.txt"]);
+    assert!(missing.code == Some(1) && missing.err.contains("no.csv"), "{}", missing.err);
+}
+
+#[test]
+fn two_submissions_are_compared_on_the_same_notes() {
+    let home = Home::new();
+    home.write("val.csv", csv("ms-val", &HELD_OUT));
+    home.write("before.txt", submission());
+    home.write("after.txt", submission().replace("ms-val-2 0 -1 NA", "ms-val-2 1 1 \"Tape shows ascaris.\""));
+    let args = ["eval", "compare", "before.txt", "after.txt", "--reference", "val.csv"];
+    let json = home.run(&[args.as_slice(), &["--json"]].concat()).done();
+    let value: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(
+        (&value["flags"]["won"], &value["flags"]["lost"], &value["flags"]["p_value"]),
+        (&1.into(), &0.into(), &1.0.into())
+    );
+    let pairs = &value["differences"]["pair_accuracy"];
+    assert_eq!((&pairs["before"], &pairs["after"]), (&0.5.into(), &1.0.into()), "{value}");
+    assert!(pairs["interval"]["low"].is_f64());
+    assert!(home.run(&args).done().out.contains("won 1, lost 0"));
+    let blind = home.run(&args[..4]);
+    assert!(blind.code == Some(1) && blind.err.contains("--reference"), "{}", blind.err);
+}
+
+#[test]
+fn published_results_and_the_source_of_the_data_are_told() {
+    let home = Home::new();
+    let table = home.run(&["eval", "published"]).done().out;
+    assert!(table.contains("best medical doctor") && table.contains("2412.19260") && table.contains("scope"), "{table}");
+    let json: Value = serde_json::from_str(&home.run(&["eval", "published", "--json"]).done().out).unwrap();
+    assert!(json["results"].as_array().unwrap().iter().all(|row| row["source"].is_string()), "{json}");
+    let fetch = home.run(&["data", "fetch"]);
+    assert_eq!(fetch.code, Some(1));
+    for part in ["nothing was fetched", "CC BY 4.0", "github.com/abachaa/MEDEC", "data check"] {
+        assert!(fetch.err.contains(part), "{part} is missing: {}", fetch.err);
+    }
+}
+
+#[test]
+fn a_file_is_divided_and_its_parts_share_nothing() {
+    let home = Home::new();
+    home.write("all.csv", csv("ms-train", &TRAIN));
+    home.write("val.csv", csv("ms-val", &TRAIN[5..]));
+    let args = ["data", "split", "all.csv", "--out", "parts", "--fraction", "0.34", "--apart-from", "val.csv"];
+    let json = home.run(&[args.as_slice(), &["--json"]].concat()).done();
+    let report: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!((&report["train"]["notes"], &report["validation"]["notes"]), (&6.into(), &4.into()), "{report}");
+    assert_eq!(report["removed"].as_array().map(Vec::len), Some(2), "{report}");
+    let again = home.run(&args);
+    assert!(again.code == Some(1) && again.err.contains("--force"), "{}", again.err);
+    home.run(&[args.as_slice(), &["--force"]].concat()).done();
+
+    let check = ["data", "check", "parts/train.csv", "parts/validation.csv", "all.csv"];
+    let value: Value = serde_json::from_str(&home.run(&[check.as_slice(), &["--json"]].concat()).done().out).unwrap();
+    assert_eq!((value["files"].as_array().map(Vec::len), value["shared"].as_array().map(Vec::len)), (Some(3), Some(3)));
+    assert_eq!((&value["shared"][0]["groups"], &value["shared"][0]["notes"]), (&Value::Array(vec![]), &Value::Array(vec![])));
+    let plain = home.run(&check).done().out;
+    assert!(plain.contains("no vignette in common") && plain.contains("one vignette on both sides"), "{plain}");
+
+    home.write("test.csv", csv("ms-test", &TRAIN));
+    let refused = home.run(&["data", "split", "test.csv", "--out", "other"]);
+    assert!(
+        refused.code == Some(1) && refused.err.contains("evaluation only") && !home.path("other").exists(),
+        "{}",
+        refused.err
+    );
+}
+
+#[test]
+fn a_check_lists_every_row_that_cannot_be_read() {
+    let home = Home::new();
+    let broken = csv("ms-val", &HELD_OUT).replacen("\"treatment\"", "\"astrology\"", 1).replacen("\"0\",\"NA\"", "\"0\",\"NA", 1);
+    home.write("val.csv", broken);
+    let outcome = home.run(&["data", "check", "val.csv"]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.out);
+    for part in ["unreadable  2 rows", "line 2: ms-val-0", "astrology", "line 4: ms-val-1", "2: 1 error, 1 clean"] {
+        assert!(outcome.out.contains(part), "{part} is missing: {}", outcome.out);
+    }
+    assert!(outcome.err.contains("2 rows cannot be read"), "{}", outcome.err);
+}

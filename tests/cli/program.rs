@@ -66,7 +66,7 @@ impl Home {
 
     pub fn start(&self, args: &[&str]) -> Running {
         let mut child = self.command(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
+        let lines = Some(BufReader::new(child.stdout.take().unwrap()));
         Running { child, lines }
     }
 
@@ -100,14 +100,20 @@ impl Outcome {
 /// A program that is still running; killed where a test gives up on it.
 pub struct Running {
     pub child: Child,
-    lines: BufReader<ChildStdout>,
+    /// `None` once nobody reads any more.
+    lines: Option<BufReader<ChildStdout>>,
 }
 
 impl Running {
+    /// Closes the pipe, as a reader does that ends.
+    pub fn stop_reading(&mut self) {
+        self.lines = None;
+    }
+
     /// Reads on until a line of JSON with this event; its value.
     pub fn wait_for(&mut self, event: &str) -> Value {
         let mut line = String::new();
-        while self.lines.read_line(&mut line).unwrap() > 0 {
+        while self.lines.as_mut().unwrap().read_line(&mut line).unwrap() > 0 {
             let value: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line}: {e}"));
             if value["event"] == event {
                 return value;
@@ -120,7 +126,9 @@ impl Running {
     /// Reads what is left and waits for the end; the exit code.
     pub fn end(mut self) -> Option<i32> {
         let mut rest = String::new();
-        std::io::Read::read_to_string(&mut self.lines, &mut rest).unwrap();
+        if let Some(lines) = &mut self.lines {
+            std::io::Read::read_to_string(lines, &mut rest).unwrap();
+        }
         self.child.wait().unwrap().code()
     }
 }

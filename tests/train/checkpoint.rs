@@ -13,7 +13,7 @@ use medserl::{
 fn config() -> RunConfig {
     RunConfig {
         lora: LoraConfig { rank: 1, alpha: 2.0 },
-        checkpoint: CheckpointConfig { every: 1, keep: 2 },
+        checkpoint: CheckpointConfig { every: 1, keep: 2, ..CheckpointConfig::default() },
         ..RunConfig::default()
     }
 }

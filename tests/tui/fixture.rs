@@ -1,16 +1,19 @@
 //! A run in the middle of the Doctor's phase, as the notices a trainer would send.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use medserl::{
     attach::{
         Live, Machine, Notice, RunState,
         protocol::{Gpu, Level},
     },
+    config::RewardConfig,
+    store::{RunMeta, Store},
     task::{
-        Completion, ErrorKind, GateResult, Injection, Label, Note, Phase, Provenance, Quadrant, Reward, Rollout, Sample, Scheme,
-        Sentence, StepReport, StopReason, Text, report::PhaseTiming, reward, verdict,
+        Answer, Completion, ErrorKind, GateResult, Injection, Label, Note, Phase, Provenance, Quadrant, Rollout, Sample,
+        Sentence, StepReport, StopReason, Text, Truth, report::PhaseTiming, reward, verdict,
     },
+    tui::{App, Effect, Event, loader, query, screen::Screen},
 };
 use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 
@@ -79,8 +82,9 @@ pub fn sample(quadrant: Quadrant, step: u32, index: u32) -> Sample {
 
 pub fn rollout(sample: &Arc<Sample>, sibling: u32, text: &str) -> Notice {
     let verdict = verdict::parse(text);
-    let reward: Reward = reward::score(Scheme::Strict, text, &verdict, &sample.label);
     let n = text.split_whitespace().count();
+    let answer = Answer { text, n_tokens: n, verdict: &verdict };
+    let reward = reward::score(&RewardConfig::default().rules(512), Truth::from(sample.as_ref()), answer);
     let completion =
         Completion { tokens: vec![7; n], rollout_logprobs: vec![-0.1; n], text: text.to_owned(), stop: StopReason::EndOfTurn };
     Notice::Rollout {
@@ -200,5 +204,108 @@ pub fn random_notice(rng: &mut ChaCha8Rng, step: u32) -> Notice {
             (n >> 20) % 9,
             [" and", "医生認為", "\u{9b}31m", "a\nb", "<verdict>", "averyveryveryverylongword"][(n >> 4) as usize % 6],
         ),
+    }
+}
+
+/// A client with the store of its run: what it asks for is answered at once.
+pub struct Reader {
+    pub app: App,
+    pub dir: Arc<tempfile::TempDir>,
+    store: Option<Store>,
+    /// Effects that are no question to the store.
+    pub effects: Vec<Effect>,
+}
+
+/// Texts the rollouts of [`Reader`] cycle through.
+pub const TEXTS: [&str; 4] = [RIGHT, CLEAN, BROKEN, RIGHT];
+
+/// A committed step: one sample of each quadrant, four completions each.
+pub fn step(step: u32) -> (StepReport, Vec<Sample>, Vec<Rollout>) {
+    let samples: Vec<Sample> = (0..4).map(|i| sample(Quadrant::ALL[i as usize], step, i)).collect();
+    let mut rollouts = Vec::new();
+    for sample in &samples {
+        let sample = Arc::new(sample.clone());
+        for (sibling, text) in (0_u32..).zip(TEXTS) {
+            let Notice::Rollout { rollout } = rollout(&sample, sibling, text) else { unreachable!() };
+            let mut rollout = *rollout;
+            rollout.advantage = Some(rollout.reward.total() - 0.25);
+            let logprobs = rollout.completion.rollout_logprobs.iter_mut().enumerate();
+            logprobs.for_each(|(i, p)| *p = -0.05 * (i % 40) as f32);
+            rollouts.push(rollout);
+        }
+    }
+    (report(step), samples, rollouts)
+}
+
+/// Fills a run directory with `steps` committed steps.
+pub fn fill(dir: &Path, steps: u32) -> Store {
+    let mut store = Store::create(dir).unwrap();
+    let meta = RunMeta {
+        id: "0142-lora-r16".to_owned(),
+        name: "lora".to_owned(),
+        model: "medgemma-4b-it".to_owned(),
+        seed: 1,
+        steps_total: 1000,
+        config_toml: String::new(),
+        program_version: "0".to_owned(),
+        started_unix_s: 0,
+    };
+    store.begin_run(&meta).unwrap();
+    for n in 1..=steps {
+        let (report, samples, rollouts) = step(n);
+        store.commit_step(&report, &samples, &rollouts).unwrap();
+    }
+    store
+}
+
+impl Reader {
+    pub fn new(steps: u32, size: (u16, u16)) -> Reader {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        drop(fill(dir.path(), steps));
+        Reader { app: super::app(size), dir, store: None, effects: Vec::new() }
+    }
+
+    /// The same reader once more, over the same store.
+    pub fn again(&self) -> Reader {
+        Reader { app: self.app.clone(), dir: Arc::clone(&self.dir), store: None, effects: self.effects.clone() }
+    }
+
+    /// On the Inspect screen, the list read.
+    pub fn inspecting(steps: u32, size: (u16, u16)) -> Reader {
+        let mut reader = Reader::new(steps, size);
+        reader.press("2");
+        assert_eq!(reader.app.screen, Screen::Inspect);
+        assert!(reader.app.inspect.loaded, "the list is read on arrival");
+        reader
+    }
+
+    pub fn event(&mut self, event: Event) {
+        let mut next = self.app.update(event);
+        while let Some(effect) = next.take() {
+            match effect {
+                Effect::Load(query) => {
+                    let answer = loader::load(self.dir.path(), &mut self.store, &query);
+                    let answer = answer.unwrap_or_else(|e| query::Loaded::Failed { query, why: format!("{e:#}") });
+                    next = self.app.update(Event::Loaded(Box::new(answer)));
+                }
+                other => self.effects.push(other),
+            }
+        }
+    }
+
+    pub fn press(&mut self, key: &str) {
+        self.event(Event::Key(super::key(key)));
+    }
+
+    /// Types a filter and applies it.
+    pub fn filter(&mut self, text: &str) {
+        self.press("/");
+        self.event(Event::Key(super::key("ctrl-u")));
+        text.chars().for_each(|c| self.event(Event::Key(super::key(&c.to_string()))));
+        self.press("enter");
+    }
+
+    pub fn shown(&self) -> String {
+        super::shown(&self.app)
     }
 }

@@ -6,14 +6,10 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{
-    Extent, Frame, Panel,
-    outcome::{self, Outcome},
-    scribe::shorten,
-    siblings,
-};
+use super::{Extent, Frame, Panel, outcome, scribe::shorten, siblings};
 use crate::{
     attach::live::Stream,
+    store::Cell,
     task::{Phase, Rollout, Verdict, verdict::split_for_display},
     tui::{
         app::App,
@@ -133,9 +129,9 @@ fn verdict_lines(app: &App, stream: &Stream, columns: usize) -> Vec<Line<'static
     let strong = app.theme.style(Token::Verdict);
     let mut runs: Vec<Run> = vec![(cut::pad("verdict", LABEL_COLUMNS), dim)];
     if let Some(rollout) = &stream.rollout {
-        let outcome = Outcome::of(rollout);
-        let style = app.theme.style(outcome.token());
-        runs.push((format!("{} {}", outcome.glyph(), outcome.word()), style));
+        let cell = Cell::of(rollout);
+        let style = app.theme.style(cell.token());
+        runs.push((format!("{} {}", cell.glyph(), cell.word()), style));
         runs.push(("  ".to_owned(), dim));
         runs.push((outcome::claim(&rollout.verdict), strong));
     } else if let (_, Some(verdict)) = split_for_display(stream.text.as_str()) {
@@ -165,12 +161,11 @@ fn reward_parts(app: &App, rollout: Option<&Rollout>, labelled: bool) -> Vec<Vec
     let name = if labelled { label(app, "reward") } else { Span::styled("reward ", dim) };
     let Some(rollout) = rollout else { return vec![vec![name, Span::styled("…", dim)]] };
     let signed = |value: f32| number::signed(Some(f64::from(value)));
-    let style = app.theme.style(Outcome::of(rollout).token());
+    let style = app.theme.style(Cell::of(rollout).token());
     let mut parts = vec![vec![name, Span::styled(signed(rollout.reward.total()), style)]];
     if let Some(advantage) = rollout.advantage {
         parts.push(vec![Span::styled("advantage ", dim), Span::raw(signed(advantage))]);
     }
-    let named = format!("format {}  outcome {}", signed(rollout.reward.format), signed(rollout.reward.outcome));
-    parts.push(cut::part(named, dim));
+    parts.push(cut::part(outcome::reward_parts(&rollout.reward).join("  "), dim));
     parts
 }

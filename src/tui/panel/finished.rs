@@ -7,13 +7,11 @@ use ratatui::{
 };
 
 use crate::{
+    store::Cell,
     task::Rollout,
     tui::{
         app::App,
-        panel::{
-            self, Frame, Panel,
-            outcome::{self, Outcome},
-        },
+        panel::{self, Frame, Panel, outcome},
         theme::Token,
         widget::{cut, number},
     },
@@ -38,16 +36,13 @@ pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
 }
 
 fn row(app: &App, rollout: &Rollout, columns: usize) -> Line<'static> {
-    let outcome = Outcome::of(rollout);
+    let cell = Cell::of(rollout);
     let id = cut::clean(&format!("{}/{}", rollout.sample.id, rollout.sibling + 1));
     let fixed = ID_COLUMNS + 1 + OUTCOME_COLUMNS + 3 * NUMBER_COLUMNS;
     let claim = cut::fit(&outcome::claim(&rollout.verdict), columns.saturating_sub(fixed + 2));
     Line::from(vec![
         Span::raw(cut::pad(&id, ID_COLUMNS + 1)),
-        Span::styled(
-            cut::pad(&format!("{} {}", outcome.glyph(), outcome.word()), OUTCOME_COLUMNS),
-            app.theme.style(outcome.token()),
-        ),
+        Span::styled(cut::pad(&format!("{} {}", cell.glyph(), cell.word()), OUTCOME_COLUMNS), app.theme.style(cell.token())),
         Span::raw(format!("{:>NUMBER_COLUMNS$}", number::signed(Some(f64::from(rollout.reward.total()))))),
         Span::raw(format!("{:>NUMBER_COLUMNS$}", number::signed(rollout.advantage.map(f64::from)))),
         Span::styled(format!("{:>NUMBER_COLUMNS$}  ", rollout.completion.tokens.len()), app.theme.style(Token::Dim)),

@@ -1,4 +1,4 @@
-//! The panels of the Live screen: each reads the application and fills its rectangle.
+//! The panels: each reads the application and fills its rectangle.
 
 pub mod doctor;
 pub mod finished;
@@ -6,10 +6,12 @@ pub mod log;
 pub mod machine;
 pub mod outcome;
 pub mod quadrants;
+pub mod rollout;
 pub mod scribe;
 pub mod siblings;
 pub mod status;
 pub mod step;
+pub mod tokens;
 pub mod trend;
 
 use ratatui::{
@@ -118,7 +120,12 @@ pub struct Frame {
 
 /// Draws the border, heavy where the panel has the focus, and returns the room inside.
 pub fn frame(app: &App, panel: Panel, texts: Frame, area: Rect, buf: &mut Buffer) -> Rect {
-    let focused = app.focus == panel && app.overlay.is_none();
+    frame_with(app, app.focused() == panel, texts, area, buf)
+}
+
+/// The same for what is no [`Panel`]: `focused` says whether it has the keys.
+pub fn frame_with(app: &App, focused: bool, texts: Frame, area: Rect, buf: &mut Buffer) -> Rect {
+    let focused = focused && app.overlay.is_none();
     let (set, border, title) = if focused {
         (border::THICK, app.theme.style(Token::Focus), app.theme.style(Token::Focus))
     } else {

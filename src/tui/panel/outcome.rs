@@ -1,56 +1,41 @@
-//! The five ways a verdict can meet the truth, each with a glyph, a word and a style.
+//! How the five ways a verdict can meet the truth look (a glyph, a word and a style each), and what a label and a verdict say.
 
 use crate::{
-    task::{Label, Rollout, Verdict},
-    tui::{theme::Token, widget::cut},
+    store::Cell,
+    task::{Label, Reward, Verdict},
+    tui::{
+        theme::Token,
+        widget::{cut, number},
+    },
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    TruePositive,
-    TrueNegative,
-    FalsePositive,
-    FalseNegative,
-    Malformed,
-}
-
-impl Outcome {
-    pub fn of(rollout: &Rollout) -> Outcome {
-        match (rollout.sample.label.is_error(), rollout.verdict.flag()) {
-            (true, Some(true)) => Outcome::TruePositive,
-            (true, Some(false)) => Outcome::FalseNegative,
-            (false, Some(true)) => Outcome::FalsePositive,
-            (false, Some(false)) => Outcome::TrueNegative,
-            (_, None) => Outcome::Malformed,
-        }
-    }
-
+impl Cell {
     pub fn glyph(self) -> &'static str {
         match self {
-            Outcome::TruePositive => "●",
-            Outcome::TrueNegative => "○",
-            Outcome::FalsePositive => "▲",
-            Outcome::FalseNegative => "▼",
-            Outcome::Malformed => "✗",
+            Cell::TruePositive => "●",
+            Cell::TrueNegative => "○",
+            Cell::FalsePositive => "▲",
+            Cell::FalseNegative => "▼",
+            Cell::Malformed => "✗",
         }
     }
 
     pub fn word(self) -> &'static str {
         match self {
-            Outcome::TruePositive => "true positive",
-            Outcome::TrueNegative => "true negative",
-            Outcome::FalsePositive => "false positive",
-            Outcome::FalseNegative => "false negative",
-            Outcome::Malformed => "malformed",
+            Cell::TruePositive => "true positive",
+            Cell::TrueNegative => "true negative",
+            Cell::FalsePositive => "false positive",
+            Cell::FalseNegative => "false negative",
+            Cell::Malformed => "malformed",
         }
     }
 
     pub fn token(self) -> Token {
         match self {
-            Outcome::TruePositive | Outcome::TrueNegative => Token::Correct,
-            Outcome::FalsePositive => Token::FalsePositive,
-            Outcome::FalseNegative => Token::FalseNegative,
-            Outcome::Malformed => Token::Malformed,
+            Cell::TruePositive | Cell::TrueNegative => Token::Correct,
+            Cell::FalsePositive => Token::FalsePositive,
+            Cell::FalseNegative => Token::FalseNegative,
+            Cell::Malformed => Token::Malformed,
         }
     }
 }
@@ -74,4 +59,10 @@ pub fn claim(verdict: &Verdict) -> String {
             format!("Error: {}{sentence}{correction}", kind.title())
         }
     }
+}
+
+/// `format +0.10`, `outcome -1.50`, and every further part that was paid.
+pub fn reward_parts(reward: &Reward) -> Vec<String> {
+    let shown = reward.parts().into_iter().enumerate().filter(|(i, (_, value))| *i < 2 || *value != 0.0);
+    shown.map(|(_, (name, value))| format!("{} {}", name.replace('_', " "), number::signed(Some(f64::from(value))))).collect()
 }

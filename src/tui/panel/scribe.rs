@@ -15,13 +15,15 @@ use crate::{
         theme::Token,
         widget::{
             cut,
-            diff::{self, Change},
+            diff::{self, Change, Piece},
             wrap::{self, Run},
         },
     },
 };
 
 const NUMBER_COLUMNS: usize = 4;
+/// Comparing longer sentences word by word could take seconds: they are shown without their changes.
+const MAX_DIFF_BYTES: usize = 20_000;
 
 pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
     let Some(sample) = app.follow.sample(&app.live) else { return draw_waiting(app, area, buf) };
@@ -76,7 +78,7 @@ pub fn body(app: &App, room: Rect) -> (Vec<Line<'static>>, Extent) {
 }
 
 /// All sentences, numbered, and the line where the eye should land.
-fn note_lines(app: &App, sample: &Sample, columns: usize) -> (Vec<Line<'static>>, usize) {
+pub fn note_lines(app: &App, sample: &Sample, columns: usize) -> (Vec<Line<'static>>, usize) {
     let error = match &sample.label {
         Label::Error { sentence, .. } => Some(*sentence),
         Label::Clean => None,
@@ -113,7 +115,7 @@ fn sentence_runs(app: &App, old: &str, new: &str, error: bool) -> Vec<Run> {
     if error {
         runs.push(("⟦".to_owned(), mark));
     }
-    for (i, piece) in diff::words(old, new).into_iter().enumerate() {
+    for (i, piece) in pieces(old, new).into_iter().enumerate() {
         if i > 0 {
             runs.push((" ".to_owned(), Style::default()));
         }
@@ -127,6 +129,13 @@ fn sentence_runs(app: &App, old: &str, new: &str, error: bool) -> Vec<Run> {
         runs.push(("⟧".to_owned(), mark));
     }
     runs
+}
+
+fn pieces(old: &str, new: &str) -> Vec<Piece> {
+    if old == new || old.len() + new.len() > MAX_DIFF_BYTES {
+        return vec![Piece { change: Change::Kept, text: new.to_owned() }];
+    }
+    diff::words(old, new)
 }
 
 /// Claim, provenance and gates: always in view, at most half of the room.
@@ -143,7 +152,7 @@ fn footer(app: &App, sample: &Sample, room: Rect) -> Vec<Line<'static>> {
     lines
 }
 
-fn claim_lines(app: &App, sample: &Sample, columns: usize) -> Vec<Line<'static>> {
+pub fn claim_lines(app: &App, sample: &Sample, columns: usize) -> Vec<Line<'static>> {
     let token = if sample.label.is_error() { Token::ErrorMark } else { Token::Correct };
     let mut runs: Vec<Run> =
         vec![("claim  ".to_owned(), app.theme.style(Token::Dim)), (outcome::truth(&sample.label), app.theme.style(token))];
@@ -180,7 +189,7 @@ pub fn shorten(lines: &mut Vec<Line<'static>>, n: usize, columns: usize) {
     }
 }
 
-fn provenance_line(app: &App, sample: &Sample, columns: usize) -> Option<Line<'static>> {
+pub fn provenance_line(app: &App, sample: &Sample, columns: usize) -> Option<Line<'static>> {
     let from = &sample.provenance;
     let rejections: Vec<String> = from.rejections.iter().map(|r| cut::clean(r)).collect();
     if from.fallback {
@@ -194,7 +203,7 @@ fn provenance_line(app: &App, sample: &Sample, columns: usize) -> Option<Line<'s
     Some(Line::styled(cut::fit(&text, columns), app.theme.style(Token::Dim)))
 }
 
-fn gate_line(app: &App, sample: &Sample, columns: usize) -> Option<Line<'static>> {
+pub fn gate_line(app: &App, sample: &Sample, columns: usize) -> Option<Line<'static>> {
     if sample.gates.is_empty() {
         return None;
     }

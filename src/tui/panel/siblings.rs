@@ -2,9 +2,9 @@
 
 use ratatui::text::{Line, Span};
 
-use super::outcome::Outcome;
 use crate::{
     attach::live::Stream,
+    store::Cell,
     task::Phase,
     tui::{
         app::App,
@@ -42,8 +42,8 @@ pub fn line(app: &App, columns: usize) -> Line<'static> {
 fn sibling(app: &App, index: usize, stream: Option<&Stream>, watched: bool, rewards: bool) -> Vec<Span<'static>> {
     let (glyph, token, reward) = match stream {
         Some(Stream { rollout: Some(rollout), .. }) => {
-            let outcome = Outcome::of(rollout);
-            (outcome.glyph(), outcome.token(), number::signed(Some(f64::from(rollout.reward.total()))))
+            let cell = Cell::of(rollout);
+            (cell.glyph(), cell.token(), number::signed(Some(f64::from(rollout.reward.total()))))
         }
         Some(_) if app.live.phase == Some(Phase::Doctor) => ("▌", Token::Run, String::new()),
         _ => ("…", Token::Dim, String::new()),

@@ -6,17 +6,29 @@ use crate::{
     attach::RunState,
     task::Phase,
     tui::{
-        action::{ACTIONS, Action, ActionRow},
+        action::{Action, ActionRow, rows_of},
         app::App,
+        inspect::Part,
         keymap,
         panel::Panel,
         phases,
+        screen::Screen,
         theme::Token,
         widget::{cut, number},
     },
 };
 
-/// Program, run, model; the screen and the help key at the right.
+/// `1·Live 2 Inspect 6 Log`: every screen there is, the present one bright.
+fn tabs(app: &App) -> Vec<Span<'static>> {
+    let tab = |(i, screen): (usize, Screen)| {
+        let (mark, token) = if screen == app.screen { ('·', Token::Key) } else { (' ', Token::Dim) };
+        let gap = if i == 0 { "" } else { "  " };
+        [Span::raw(gap), Span::styled(format!("{}{mark}{}", screen.number(), screen.title()), app.theme.style(token))]
+    };
+    Screen::ALL.into_iter().enumerate().flat_map(tab).collect()
+}
+
+/// Program, run, screens, model; the help key at the right.
 pub fn header(app: &App, columns: usize) -> Line<'static> {
     let theme = &app.theme;
     let dim = theme.style(Token::Dim);
@@ -28,12 +40,12 @@ pub fn header(app: &App, columns: usize) -> Line<'static> {
     let mut parts = vec![cut::part(" medserl", theme.style(Token::Title))];
     let (run_id, model) = (cut::clean(&app.live.run_id), cut::clean(&app.live.model));
     if !run_id.is_empty() {
-        parts.push(cut::part(cut::fit(&run_id, columns / 3), theme.style(Token::Title)));
+        parts.push(cut::part(cut::fit(&run_id, columns / 4), theme.style(Token::Title)));
     }
+    parts.push(tabs(app));
     if !model.is_empty() {
         parts.push(cut::part(cut::fit(&model, columns / 3), dim));
     }
-    parts.push(cut::part("[Live]", theme.style(Token::Key)));
     let mut line = cut::segments(parts, " · ", columns.saturating_sub(right.width() + 3));
     let gap = columns.saturating_sub(line.width() + right.width() + 1);
     line.push_span(Span::raw(" ".repeat(gap)));
@@ -135,25 +147,59 @@ pub fn hints(app: &App, columns: usize) -> Line<'static> {
     if let Some((message, _)) = &app.flash {
         return Line::styled(cut::fit(&format!(" {message}"), columns), app.theme.style(Token::Title));
     }
+    if app.screen == Screen::Inspect && app.inspect.prompt.is_some() {
+        return key_words(app, &[("Enter", "apply"), ("Esc", "cancel"), ("Ctrl-U", "clear")], columns);
+    }
     let over = app.lost || app.ended();
-    if over {
-        let message = match &app.live.ended {
-            Some(message) if !message.as_str().is_empty() => format!(" {}", cut::clean(message.as_str())),
-            _ if app.lost => " the trainer's socket closed without a word; its store is intact".to_owned(),
-            _ => " the run is over".to_owned(),
-        };
-        let parts =
-            vec![cut::part(" q leave  ? help", app.theme.style(Token::Key)), cut::part(message, app.theme.style(Token::Title))];
+    if over && app.screen != Screen::Inspect {
+        let parts = vec![
+            cut::part(" q leave  ? help", app.theme.style(Token::Key)),
+            cut::part(farewell(app), app.theme.style(Token::Title)),
+        ];
         return cut::segments(parts, "  ", columns);
     }
-    let parts = ACTIONS.iter().filter_map(|row| hint(app, row)).collect();
+    let mut parts: Vec<Vec<Span>> = Vec::new();
+    if reads(app) {
+        parts.extend([("Esc", "back"), ("↑↓", "scroll")].map(|words| key_word(app, words)));
+    }
+    parts.extend(rows_of(app.screen).filter_map(|row| hint(app, row)));
     let mut line = cut::segments(parts, "  ", columns.saturating_sub(1));
     line.spans.insert(0, Span::raw(" "));
     line
 }
 
+/// Why there is nothing to steer any more.
+fn farewell(app: &App) -> String {
+    match &app.live.ended {
+        Some(message) if !message.as_str().is_empty() => format!(" {}", cut::clean(message.as_str())),
+        _ if app.lost => " the trainer's socket closed without a word; its store is intact".to_owned(),
+        _ => " the run is over".to_owned(),
+    }
+}
+
+/// A hint line of keys that are not in the table of actions.
+fn key_words(app: &App, words: &[(&'static str, &'static str)], columns: usize) -> Line<'static> {
+    let parts = words.iter().map(|words| key_word(app, *words)).collect();
+    let mut line = cut::segments(parts, "  ", columns.saturating_sub(1));
+    line.spans.insert(0, Span::raw(" "));
+    line
+}
+
+/// Whether the keys belong to one rollout, not to the list.
+fn reads(app: &App) -> bool {
+    app.screen == Screen::Inspect && (app.inspect.part == Part::Detail || app.inspect.compared.is_some())
+}
+
+fn key_word(app: &App, (key, word): (&'static str, &str)) -> Vec<Span<'static>> {
+    vec![Span::styled(key, app.theme.style(Token::Key)), Span::raw(format!(" {word}"))]
+}
+
 fn hint(app: &App, row: &ActionRow) -> Option<Vec<Span<'static>>> {
-    if row.hint.is_empty() || (app.read_only && row.steers) {
+    if reads(app) && matches!(row.action, Action::Open | Action::Down) {
+        return None;
+    }
+    let no_steering = app.read_only || app.lost || app.ended();
+    if row.hint.is_empty() || (no_steering && row.steers) {
         return None;
     }
     let paused = matches!(app.live.state, RunState::Paused | RunState::Pausing);
@@ -161,7 +207,9 @@ fn hint(app: &App, row: &ActionRow) -> Option<Vec<Span<'static>>> {
         Action::PauseResume if paused => "resume",
         Action::Follow if app.follow.frozen => "follow",
         Action::Zoom if app.zoomed => "unzoom",
-        Action::Down if app.focus == Panel::Scribe => "sample",
+        Action::Down if app.screen == Screen::Inspect && app.inspect.part == Part::List => "choose",
+        Action::Down if app.screen == Screen::Live && app.focus == Panel::Scribe => "sample",
+        Action::Mark if app.inspect.shown.as_ref().is_some_and(|key| app.inspect.marks.contains(key)) => "unmark",
         _ => row.hint,
     };
     let keys = match row.action {

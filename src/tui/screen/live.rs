@@ -4,30 +4,30 @@ use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::tui::{
     app::App,
-    panel::{self, Panel, status},
+    panel::{self, Panel},
     size::Size,
 };
 
 const LEFT_COLUMNS: u16 = 46;
 const RIGHT_COLUMNS: u16 = 50;
 
-pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
-    let columns = usize::from(area.width);
-    panel::put(&[status::header(app, columns)], Rect { height: 1, ..area }, buf);
-    for (panel, place) in places(app, area) {
+/// Draws the panels into the room inside the frame.
+pub fn draw(app: &App, body: Rect, buf: &mut Buffer) {
+    for (panel, place) in in_body(app, body, Size::of(app.area())) {
         panel::draw(app, panel, place, buf);
     }
-    let foot = Rect { y: area.bottom().saturating_sub(2), height: 2, ..area };
-    panel::put(&[status::status(app, columns), status::hints(app, columns)], foot, buf);
 }
 
 /// The panels and where they go. A focused panel that has no place of its own takes the Doctor's.
 pub fn places(app: &App, area: Rect) -> Vec<(Panel, Rect)> {
-    let body = Rect { y: area.y + 1, height: area.height.saturating_sub(3), ..area };
+    in_body(app, super::body(area), Size::of(area))
+}
+
+fn in_body(app: &App, body: Rect, size: Size) -> Vec<(Panel, Rect)> {
     if app.zoomed {
         return vec![(app.focus, body)];
     }
-    let mut places = match Size::of(area) {
+    let mut places = match size {
         Size::Large => large(body),
         Size::Medium => medium(body),
         Size::Small | Size::Tiny => small(body),

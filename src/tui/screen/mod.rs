@@ -1,26 +1,83 @@
-//! Where everything goes, by the size of the terminal.
+//! Which screens there are, and where everything goes by the size of the terminal.
 
+pub mod inspect;
+pub mod label;
 pub mod live;
 pub mod runs;
 pub mod tiny;
 
-use ratatui::{Frame, layout::Rect};
+use ratatui::{Frame, buffer::Buffer, layout::Rect};
 
-use super::{app::App, overlay, panel::Panel, size::Size};
+use super::{
+    app::App,
+    overlay,
+    panel::{self, Panel, status},
+    size::Size,
+};
+
+/// The screens of an attached client. Only those that are built are here: each has its number in the tab bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Screen {
+    Live,
+    Inspect,
+    Log,
+}
+
+impl Screen {
+    pub const ALL: [Screen; 3] = [Screen::Live, Screen::Inspect, Screen::Log];
+
+    /// The key that leads there.
+    pub fn number(self) -> char {
+        match self {
+            Screen::Live => '1',
+            Screen::Inspect => '2',
+            Screen::Log => '6',
+        }
+    }
+
+    pub fn title(self) -> &'static str {
+        match self {
+            Screen::Live => "Live",
+            Screen::Inspect => "Inspect",
+            Screen::Log => "Log",
+        }
+    }
+}
 
 /// Draws one frame. Reads only.
 pub fn draw(app: &App, frame: &mut Frame) {
     let area = frame.area();
     let buf = frame.buffer_mut();
-    match Size::of(area) {
-        Size::Tiny => tiny::draw(app, area, buf),
-        _ => live::draw(app, area, buf),
+    match (app.screen, Size::of(area)) {
+        (Screen::Inspect, Size::Tiny) => inspect::draw_tiny(app, area, buf),
+        (_, Size::Tiny) => tiny::draw(app, area, buf),
+        (Screen::Live, _) => framed(app, area, buf, live::draw),
+        (Screen::Inspect, _) => framed(app, area, buf, inspect::draw),
+        (Screen::Log, _) => framed(app, area, buf, |app, body, buf| panel::draw(app, Panel::Log, body, buf)),
     }
     overlay::draw(app, area, buf);
 }
 
-/// The panels on screen and their places at the application's present size.
+/// The room between the header and the two lines at the foot.
+pub fn body(area: Rect) -> Rect {
+    Rect { y: area.y + 1.min(area.height), height: area.height.saturating_sub(3), ..area }
+}
+
+/// Header, `inside`, status and key hints: the same on every screen.
+fn framed(app: &App, area: Rect, buf: &mut Buffer, inside: impl Fn(&App, Rect, &mut Buffer)) {
+    let columns = usize::from(area.width);
+    panel::put(&[status::header(app, columns)], Rect { height: 1, ..area }, buf);
+    inside(app, body(area), buf);
+    let foot = Rect { y: area.bottom().saturating_sub(2), height: 2, ..area };
+    panel::put(&[status::status(app, columns), status::hints(app, columns)], foot, buf);
+}
+
+/// The panels on screen that scroll by lines, and their places at the application's present size.
 pub fn places(app: &App) -> Vec<(Panel, Rect)> {
     let area = app.area();
-    if Size::of(area) == Size::Tiny { Vec::new() } else { live::places(app, area) }
+    match (app.screen, Size::of(area)) {
+        (_, Size::Tiny) | (Screen::Inspect, _) => Vec::new(),
+        (Screen::Live, _) => live::places(app, area),
+        (Screen::Log, _) => vec![(Panel::Log, body(area))],
+    }
 }

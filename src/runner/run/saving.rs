@@ -1,0 +1,142 @@
+//! How a run is kept safe: going on from a checkpoint, saving one, waiting for room, heeding alarms.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use super::Run;
+use crate::{
+    attach::protocol::Level,
+    runner::outlet::Output,
+    task::StepReport,
+    train::{
+        checkpoint::{self, Circumstances, Cursor},
+        vault::{Chosen, VaultError},
+    },
+};
+
+impl Run {
+    /// Goes on from the newest valid checkpoint, if there is one; an invalid one is named and passed over.
+    pub(super) fn restore(&mut self) -> Result<()> {
+        let root = self.dir.checkpoints();
+        for name in checkpoint::vault(&root).sweep()? {
+            self.outlet.say(Level::Info, &format!("removed {name}, which an earlier start left unfinished"));
+        }
+        let choice = checkpoint::choose(&root)?;
+        for refused in &choice.refused {
+            self.outlet.say(Level::Warn, &format!("checkpoint {} cannot be used: {}", refused.dir.display(), refused.why));
+        }
+        match choice.chosen {
+            Some(chosen) => self.go_on_from(&chosen)?,
+            None if choice.refused.is_empty() => {}
+            None => bail!("no checkpoint in {} can be used; start over with --fresh", root.display()),
+        }
+        self.recall()
+    }
+
+    fn go_on_from(&mut self, chosen: &Chosen<Cursor>) -> Result<()> {
+        let differences = chosen.value.differences(&self.origin, env!("CARGO_PKG_VERSION"));
+        if !differences.forbidden.is_empty() {
+            bail!("{} cannot be continued: {}; start over with --fresh", self.dir.0.display(), differences.forbidden.join("; "));
+        }
+        let cursor = checkpoint::restore(&chosen.dir, &mut self.trainer)?;
+        differences.notable.iter().for_each(|what| self.outlet.say(Level::Warn, &format!("{what}; the last bits may differ")));
+        (self.step, self.saved) = (cursor.step, Some(chosen.step));
+        self.seconds_before = cursor.wall_seconds.unwrap_or(0.0);
+        Ok(())
+    }
+
+    /// Brings the store, the alarms and the callers to where the checkpoint stands.
+    fn recall(&mut self) -> Result<()> {
+        let discarded = self.store.discard_after(self.step)?;
+        if let Some(saved) = self.saved {
+            self.outlet.say(Level::Info, &format!("continuing after step {saved}"));
+        }
+        let last = self.store.last_step()?.unwrap_or(0);
+        if last < self.step {
+            let lost = self.step - last;
+            self.outlet
+                .say(Level::Warn, &format!("the store ends at step {last}: {lost} steps before the checkpoint are not in it"));
+        }
+        for eval in self.store.evals()? {
+            let accuracy = eval.value.get("flag_accuracy").and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN);
+            self.note_score(eval.step, &eval.name, accuracy);
+            let scores = Box::new(serde_json::from_value(eval.value).context("a stored evaluation cannot be read")?);
+            self.outlet.output(Output::Recalled { name: eval.name, scores });
+        }
+        for report in self.store.reports(0)? {
+            // Told when they were raised.
+            let _ = self.alarms.observe(&report);
+        }
+        for kind in self.alarms.active() {
+            self.outlet.say(Level::Warn, &format!("alarm {} is still raised", kind.name()));
+        }
+        if discarded > 0 {
+            self.outlet.say(Level::Warn, &format!("{discarded} committed steps after that checkpoint are made again"));
+        }
+        Ok(())
+    }
+
+    /// Saves the last complete step, unless that is done. Waits where the disk is full.
+    pub(super) fn save(&mut self) -> Result<()> {
+        if self.saved == Some(self.step) {
+            return Ok(());
+        }
+        let clock = Instant::now();
+        let root = self.dir.checkpoints();
+        loop {
+            let circumstances = Circumstances {
+                origin: self.origin.clone(),
+                wall_seconds: Some(self.seconds_before + self.started.elapsed().as_secs_f64()),
+                best: self.best.map(|(_, step)| step),
+            };
+            let error = match checkpoint::save_with(&root, &self.trainer, self.step, &circumstances) {
+                Ok(saved) => {
+                    saved.remarks.iter().for_each(|remark| self.outlet.say(Level::Warn, remark));
+                    break;
+                }
+                Err(error) => error,
+            };
+            let needed = match error.downcast_ref() {
+                Some(VaultError::Full { needed, .. }) => *needed,
+                _ => return Err(error.context("the checkpoint was not saved")),
+            };
+            if !self.wait_for_room(&format!("{error:#}"), needed) {
+                return Err(error.context("the checkpoint was not saved"));
+            }
+        }
+        self.steer.note_save(clock.elapsed());
+        self.saved = Some(self.step);
+        Ok(())
+    }
+
+    /// Pauses until so many bytes are free; false where the run is told to end first.
+    pub(super) fn wait_for_room(&mut self, why: &str, needed: u64) -> bool {
+        self.outlet.say(Level::Error, &format!("{why}; the run waits and goes on by itself once there is room"));
+        let vault = checkpoint::vault(&self.dir.checkpoints());
+        let goes_on = self.steer.wait_until(&|| vault.require_room(needed).is_ok());
+        if goes_on {
+            self.outlet.say(Level::Info, "there is room again");
+        }
+        goes_on
+    }
+
+    /// Remembers the best held-out accuracy after the start.
+    pub(super) fn note_score(&mut self, step: u32, name: &str, accuracy: f64) {
+        if name != "before" && self.best.is_none_or(|(best, _)| accuracy > best) && accuracy.is_finite() {
+            self.best = Some((accuracy, step));
+        }
+    }
+
+    /// Tells what a step's report says about the run's health, keeps it, and pauses where the experiment says so.
+    pub(super) fn heed_alarms(&mut self, report: &StepReport) -> Result<()> {
+        for alarm in self.alarms.observe(report) {
+            self.store.add_event(report.step, "alarm", &alarm.message)?;
+            self.outlet.say(if alarm.raised { Level::Warn } else { Level::Info }, &alarm.message);
+            if alarm.pause {
+                self.steer.pause_soon();
+            }
+        }
+        Ok(())
+    }
+}
