@@ -10,6 +10,8 @@ mod checkpoint;
 mod labels;
 #[path = "config/reward.rs"]
 mod reward;
+#[path = "config/scribe.rs"]
+mod scribe;
 
 use std::path::{Path, PathBuf};
 
@@ -19,6 +21,7 @@ pub use alarms::{AlarmKind, AlarmsConfig};
 pub use checkpoint::CheckpointConfig;
 pub use labels::LabelsConfig;
 pub use reward::RewardConfig;
+pub use scribe::{Novelty, ScribeConfig, ScribePolicy};
 
 use crate::task::PromptStyle;
 
@@ -129,57 +132,6 @@ pub struct DataConfig {
 impl Default for DataConfig {
     fn default() -> Self {
         DataConfig { source: DataSource::Clinic, train: None, validation: None, clinic_groups: 2000, max_note_tokens: 640 }
-    }
-}
-
-/// Which weights write for the Scribe.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ScribePolicy {
-    /// Adapter off.
-    #[default]
-    Base,
-    /// The policy in training.
-    Current,
-}
-
-/// The Scribe's generation and gates. Thresholds are calibrated on real MEDEC pairs (research: medserl-peers §5.2).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ScribeConfig {
-    pub policy: ScribePolicy,
-    pub temperature: f32,
-    pub max_tokens: usize,
-    /// Attempts per sample before the static source is used and marked `fallback`.
-    pub max_attempts: u32,
-    /// Word-count ratio rewritten / source for augmentations.
-    pub augment_length_ratio: (f64, f64),
-    /// Character ratio for decoys.
-    pub decoy_length_ratio: (f64, f64),
-    /// Character ratio for injections (MEDEC's 1st-99th percentile).
-    pub inject_length_ratio: (f64, f64),
-    /// Fewest words an augmentation must change.
-    pub augment_min_edits: usize,
-    /// Most words (multiset) an injection may change.
-    pub inject_max_edits: usize,
-    /// Noise operations put into a decoy.
-    pub decoy_edits: usize,
-}
-
-impl Default for ScribeConfig {
-    fn default() -> Self {
-        ScribeConfig {
-            policy: ScribePolicy::Base,
-            temperature: 0.8,
-            max_tokens: 320,
-            max_attempts: 3,
-            augment_length_ratio: (0.7, 1.4),
-            decoy_length_ratio: (0.9, 1.1),
-            inject_length_ratio: (0.9, 1.1),
-            augment_min_edits: 2,
-            inject_max_edits: 12,
-            decoy_edits: 4,
-        }
     }
 }
 
@@ -358,13 +310,7 @@ impl RunConfig {
             "must be above 0: training needs samples, not one greedy answer",
         )?;
         self.reward.validate(d.max_tokens)?;
-        refuse(
-            self.scribe.temperature.is_nan() || self.scribe.temperature < 0.0,
-            "scribe.temperature",
-            self.scribe.temperature.to_string(),
-            "must not be negative",
-        )?;
-        refuse(self.scribe.max_attempts == 0, "scribe.max_attempts", "0".into(), "must be at least 1")?;
+        self.scribe.validate()?;
         refuse(self.lora.rank == 0, "lora.rank", "0".into(), "must be at least 1")?;
         self.checkpoint.validate()?;
         self.alarms.validate()?;

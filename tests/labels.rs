@@ -2,6 +2,7 @@
 
 mod command;
 pub mod fixture;
+mod gate;
 mod kept;
 mod statistics;
 
@@ -185,6 +186,11 @@ fn excluded_samples_leave_the_batch_and_corrected_ones_train_corrected() {
     assert_eq!(ids, ["AE-0007-00", "AS-0007-01", "SD-0007-02", "AE-0007-04", "SD-0007-06", "SI-0007-07"]);
     assert_eq!(sifted.kept[5].label.kind(), Some(ErrorKind::Treatment));
     assert_eq!((sifted.n_corrected, sifted.excluded.len(), sifted.quarantined.len()), (1, 2, 0));
+    assert_eq!(
+        sifted.all().iter().map(|s| s.index).collect::<Vec<_>>(),
+        [0, 1, 2, 3, 4, 5, 6, 7],
+        "the store remembers them all"
+    );
     let reasons: Vec<(String, u32)> = sifted.reasons().into_iter().collect();
     assert_eq!(reasons, [("AS/label:has_error".to_owned(), 1), ("SI/label:no_error".to_owned(), 1)]);
     let untouched = sift(&samples, &Standing::default(), &LabelsConfig::default());

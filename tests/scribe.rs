@@ -8,8 +8,12 @@ use medserl::scribe::words::words;
 use medserl::scribe::{Lexicon, edits};
 use medserl::task::{Note, Sentence};
 
+mod calibration;
+mod decoys;
 mod drawing;
 mod gates;
+mod judging;
+mod pool;
 
 fn note(sentences: &[(u32, &str)]) -> Note {
     let sentences = sentences.iter().map(|&(id, text)| Sentence { id, text: text.to_owned() }).collect();
@@ -165,4 +169,48 @@ fn decisive_words_are_counted_after_synonyms() {
     ] {
         assert_eq!(negations(text), n, "{text}");
     }
+}
+
+#[test]
+fn alternatives_are_canonical_and_told_apart() {
+    let table = toml_table("alternatives");
+    let groups = table["group"].as_array().unwrap();
+    assert!(groups.len() >= 120, "{} groups", groups.len());
+    for group in groups {
+        let members = strings(&group["members"]);
+        assert!(members.len() >= 2 && members.iter().collect::<BTreeSet<_>>().len() == members.len(), "{members:?}");
+        for member in &members {
+            let plain = words(member).into_iter().map(|w| w.lower).collect::<Vec<_>>().join(" ");
+            assert_eq!(canonical(member), plain, "{member} is not in canonical wording and would never be found");
+        }
+    }
+}
+
+#[test]
+fn findings_and_telling_words_are_read() {
+    let lexicon = Lexicon::standard();
+    let found = |text: &str| lexicon.findings(text).into_iter().collect::<Vec<_>>().join(", ");
+    assert_eq!(found("He reports knee pain, itching and SOB."), "itching, pain, shortness of breath");
+    assert_eq!(found("Dyspnea and an erythematous, swollen knee"), "redness, shortness of breath, swelling");
+    assert_eq!(found("Vital signs are normal."), "");
+    let telling = |text: &str| lexicon.telling(text).into_iter().collect::<Vec<_>>().join(" ");
+    assert_eq!(telling("The patient presents with 3 days of difficulty swallowing."), "diffi swall");
+    assert_eq!(telling("Swallowing is difficult, she says."), "diffi swall");
+    assert_eq!(telling("The next step is G6PD testing."), "g6pd");
+}
+
+#[test]
+fn likeness_is_the_longest_common_subsequence() {
+    let of = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let rouge = |a: &str, b: &str| edits::rouge_l(&of(a), &of(b));
+    for (a, b, expected) in [
+        ("a b c", "a b c", 1.0),
+        ("a b c", "x y z", 0.0),
+        ("a b c d", "b d", 4.0 / 6.0),
+        ("a b c", "c b a", 2.0 / 6.0),
+        ("the cat sat on", "the cat on mat sat", 6.0 / 9.0),
+    ] {
+        assert!((rouge(a, b) - expected).abs() < 1e-12 && (rouge(b, a) - expected).abs() < 1e-12, "{a} / {b}");
+    }
+    assert!(edits::rouge_l(&[], &of("a")).abs() < 1e-12 && edits::rouge_l(&[], &[]).abs() < 1e-12);
 }

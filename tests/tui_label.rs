@@ -190,13 +190,13 @@ fn what_is_not_on_disk_does_not_count() {
     let mut bench = Bench::new((80, 24), setup(Task::Review, Picked::Newest));
     bench.desk.is_full = true;
     bench.press(&["a"]);
-    bench.shows(&["NOT KEPT: the disk is full", "AE-0002-00", "8 left", "0 on disk"]);
+    bench.shows(&["NOT KEPT: the disk is full", "AE-0002-00", "8 left", "0 decided"]);
     bench.desk.is_full = false;
     bench.press(&["a"]);
-    bench.shows(&["AS-0002-01", "7 left", "1 on disk"]);
+    bench.shows(&["AS-0002-01", "7 left", "1 decided"]);
     bench.desk.is_full = true;
     bench.press(&["u"]);
-    bench.shows(&["NOT KEPT", "AS-0002-01", "1 on disk"]);
+    bench.shows(&["NOT KEPT", "AS-0002-01", "1 decided"]);
 }
 
 #[test]
@@ -351,11 +351,11 @@ fn every_key_of_the_table_is_explained_and_does_something() {
 
 #[test]
 fn small_screens_keep_the_note_and_the_keys() {
-    for size in [(40, 12), (59, 14), (20, 9)] {
+    for size in [(60, 15), (44, 10), (40, 12), (59, 14), (20, 9)] {
         let mut bench = Bench::new(size, setup(Task::Review, Picked::Newest));
         bench.shows(&["warfarin", "a accept"]);
         bench.press(&["x"]);
-        bench.shows(&["n no error"]);
+        bench.shows(&["n no error", "o another", "g its", "u unreadable", "s something"]);
         bench.press(&["n"]);
         assert_eq!(bench.labels().len(), 1);
     }

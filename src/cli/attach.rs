@@ -1,17 +1,19 @@
 //! `medserl attach`: a screen on a run.
 
 use std::{
+    io::IsTerminal,
     sync::mpsc::{Receiver, Sender, channel},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
+use super::label;
 use crate::{
     attach::{Client, Control, Notice},
     runner::RunDir,
-    store::{is_locked, resolve_run, runs_root},
-    tui::{self, Event, Leave, Options},
+    store::{is_locked, list_runs, resolve_run, runs_root},
+    tui::{self, Elsewhere, Event, Leave, Options, runs::Choice},
 };
 
 #[derive(clap::Args)]
@@ -46,8 +48,36 @@ pub fn watch(dir: &RunDir, read_only: bool) -> Result<()> {
     // Where the trainer is gone, Closed comes on the other channel.
     let mut steer = |control| drop(controls.send(control));
     let leave = tui::run(&options, (&sender, &events), &mut steer)?;
-    println!("{}", farewell(leave, &dir.id()));
-    Ok(())
+    after(leave, dir, read_only)
+}
+
+/// Goes where the reader wants to go next, or says farewell.
+fn after(leave: Leave, dir: &RunDir, read_only: bool) -> Result<()> {
+    match leave {
+        Leave::Visit(Elsewhere::Label) => {
+            label::judge_run(&dir.0)?;
+            watch(dir, read_only)
+        }
+        Leave::Visit(Elsewhere::Runs) => choose(read_only),
+        leave => {
+            println!("{}", farewell(leave, &dir.id()));
+            Ok(())
+        }
+    }
+}
+
+/// The Runs screen, and the run that is chosen there.
+pub fn choose(read_only: bool) -> Result<()> {
+    ensure!(std::io::stdout().is_terminal(), "there is no terminal to draw on; see `medserl runs` or --help");
+    let root = runs_root()?;
+    let mut list = || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
+        (list_runs(&root), now)
+    };
+    match tui::choose_run(&Options { read_only, ..Options::default() }, &mut list)? {
+        Choice::Open(dir) => watch(&RunDir(dir), read_only),
+        Choice::Quit => Ok(()),
+    }
 }
 
 /// Shows a run that nobody trains, from its store alone.
@@ -56,9 +86,13 @@ fn look_back(dir: &RunDir, read_only: bool) -> Result<()> {
     let live = Box::new(tui::replay::picture(&dir.0)?);
     sender.send(Event::Notice(Box::new(Notice::Snapshot { live })))?;
     let options = Options { theme: None, read_only, run_dir: Some(dir.0.clone()) };
-    tui::run(&options, (&sender, &events), &mut |_| {})?;
-    println!("{} is not being trained; the command that started it continues it", dir.id());
-    Ok(())
+    match tui::run(&options, (&sender, &events), &mut |_| {})? {
+        leave @ Leave::Visit(_) => after(leave, dir, read_only),
+        _ => {
+            println!("{} is not being trained; the command that started it continues it", dir.id());
+            Ok(())
+        }
+    }
 }
 
 /// Carries notices to the screen and controls to the trainer until either is gone.
@@ -82,6 +116,7 @@ fn forward(client: &Client, screen: &Sender<Event>, orders: &Receiver<Control>) 
 
 fn farewell(leave: Leave, id: &str) -> String {
     match leave {
+        Leave::Visit(_) => String::new(),
         Leave::Detached => format!("detached; {id} goes on. Watch it again: medserl attach {id}"),
         Leave::Stopped => format!("{id} is saved and stopped; the same command continues it"),
         Leave::RunEnded => format!("{id} has ended. What it did: medserl status {id}"),

@@ -5,18 +5,59 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::reward::RulesArgs;
-use crate::eval::{AuditRow, Failure, audit, audit_failures};
+use crate::{
+    config::RunConfig,
+    data,
+    eval::{AuditRow, Failure, audit, audit_failures},
+    scribe::{Lexicon, calibrate::calibrate},
+};
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
     #[command(flatten)]
     rules: RulesArgs,
     #[arg(long)]
     json: bool,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// Send a file's real errors through the Scribe's injection gates
+    Gates(GatesArgs),
+}
+
+#[derive(clap::Args)]
+struct GatesArgs {
+    /// A MEDEC CSV or pairs JSONL
+    #[arg(long, value_name = "FILE")]
+    data: std::path::PathBuf,
+    /// Override a threshold, such as --set scribe.inject_max_edits=9
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    #[arg(long)]
+    json: bool,
+}
+
+/// Exit code 1 where fewer than 95 % of real errors would be let through: such gates refuse what the field calls an error.
+fn gates(args: &GatesArgs) -> Result<ExitCode> {
+    let config = RunConfig::parse("the defaults".as_ref(), "", &args.set)?;
+    let (notes, _) = data::load(&args.data)?;
+    let errors: Vec<_> = notes.into_iter().filter(|n| n.label.is_error()).collect();
+    ensure!(!errors.is_empty(), "{} holds no error notes; name a MEDEC CSV or pairs JSONL", args.data.display());
+    let found = calibrate(&errors, &config.scribe, Lexicon::standard());
+    if args.json {
+        println!("{}", serde_json::to_string(&found)?);
+    } else {
+        found.lines().iter().for_each(|line| println!("{line}"));
+    }
+    Ok(if found.all.value() >= 0.95 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 const RED: &str = "\x1b[31m";
@@ -24,6 +65,9 @@ const PLAIN: &str = "\x1b[0m";
 
 /// Exit code 1 where some policy is paid too well: a scheme that fails its audit should fail a script too.
 pub fn run(args: &Args) -> Result<ExitCode> {
+    if let Some(What::Gates(args)) = &args.what {
+        return gates(args);
+    }
     let rows = audit(&args.rules.rules()?);
     let failures = audit_failures(&rows);
     if args.json {

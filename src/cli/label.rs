@@ -30,6 +30,9 @@ use crate::{
     },
 };
 
+/// How long a trainer may take to say what it is doing.
+const SNAPSHOT: Duration = Duration::from_millis(500);
+
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
@@ -108,15 +111,24 @@ pub fn run(args: &Args) -> Result<()> {
     }
 }
 
+/// The Label screen of one run, as key 3 of an attached client opens it.
+pub fn judge_run(dir: &Path) -> Result<()> {
+    let source = Some(dir.to_string_lossy().into_owned());
+    judge(&JudgeArgs { source, annotator: None, blind: false, order: Order::Newest, seed: None, from: None })
+}
+
 fn judge(args: &JudgeArgs) -> Result<()> {
+    let on_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+    ensure!(
+        on_terminal || args.from.is_some(),
+        "the Label screen needs a terminal; without one, give decisions with --from FILE, or see `label stats`"
+    );
     let (mut desk, config) = open(args.source.as_deref())?;
     let annotator = args.annotator.clone().or(config.labels.annotator.clone()).or_else(|| std::env::var("USER").ok());
     let annotator = annotator.filter(|name| !name.trim().is_empty()).context("say who decides: --annotator NAME")?;
     if let Some(path) = &args.from {
         return take(path, &annotator, &mut desk);
     }
-    let on_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
-    ensure!(on_terminal, "the Label screen needs a terminal; without one, give decisions with --from FILE, or see `label stats`");
     let setup = Setup {
         run: desk.name.clone(),
         annotator,
@@ -258,8 +270,10 @@ impl SampleDesk {
             self.trainer = client.map(|client| (client, Live::default()));
         }
         let Some((client, live)) = &mut self.trainer else { return Vec::new() };
+        // The first notice is the whole picture, and worth a moment's wait.
+        let mut patience = if live.run_id.is_empty() { SNAPSHOT } else { Duration::ZERO };
         let gone = loop {
-            match client.next_timeout(Duration::ZERO) {
+            match client.next_timeout(std::mem::take(&mut patience)) {
                 Ok(Some(notice)) => live.apply(notice),
                 Ok(None) => break live.ended.is_some(),
                 Err(_) => break true,

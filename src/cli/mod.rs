@@ -15,7 +15,7 @@ mod reward;
 mod run;
 mod score;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -24,12 +24,12 @@ use clap::{CommandFactory, Parser, Subcommand};
 #[command(
     name = "medserl",
     version,
-    about = "Improves a small medical language model by self-play, and lets you watch. Research only: nothing here is medical advice.",
-    arg_required_else_help = true
+    about = "Improves a small medical language model by self-play, and lets you watch. Research only: nothing here is medical advice."
 )]
 struct Cli {
+    /// The screen of all runs where left out
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Subcommand)]
@@ -78,7 +78,14 @@ enum Command {
 
 pub fn main() -> Result<ExitCode> {
     let done = |result: Result<()>| result.map(|()| ExitCode::SUCCESS);
-    match Cli::parse().command {
+    let Some(command) = Cli::parse().command else {
+        if !std::io::stdout().is_terminal() {
+            eprint!("{}", Cli::command().render_help());
+            return Ok(ExitCode::from(2));
+        }
+        return done(attach::choose(false));
+    };
+    match command {
         Command::Demo(args) => run::demo(&args),
         Command::Run(args) => run::run(&args),
         Command::Attach(args) => done(attach::run(&args)),

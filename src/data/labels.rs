@@ -26,6 +26,13 @@ pub struct Sifted {
 }
 
 impl Sifted {
+    /// Every sample in the order of the step, corrected ones as corrected: what the store is to remember.
+    pub fn all(&self) -> Vec<Arc<Sample>> {
+        let mut all: Vec<Arc<Sample>> = self.kept.iter().chain(self.excluded.iter().map(|(sample, _)| sample)).cloned().collect();
+        all.sort_by_key(|sample| sample.index);
+        all
+    }
+
     /// How many samples left and why, by `QUADRANT/label:reason`, as a step report counts rejections.
     pub fn reasons(&self) -> BTreeMap<String, u32> {
         let mut reasons = BTreeMap::new();

@@ -101,7 +101,7 @@ impl Spec {
             "vocab_size": self.vocab_size, "hidden_size": self.hidden_size, "intermediate_size": self.intermediate_size,
             "num_attention_heads": self.n_heads, "num_key_value_heads": self.n_kv_heads, "head_dim": self.head_dim,
             "num_hidden_layers": self.n_layers(), "rms_norm_eps": self.norm_eps,
-            "query_pre_attn_scalar": self.query_pre_attn_scalar, "sliding_window": self.sliding_window,
+            "query_pre_attn_scalar": whole(self.query_pre_attn_scalar), "sliding_window": self.sliding_window,
             "sliding_window_pattern": pattern, "rope_local_base_freq": self.rope_theta_local, "rope_theta": self.rope_theta_global,
             "rope_scaling": if self.rope_scale_global == 1.0 { Value::Null } else {
                 serde_json::json!({"factor": self.rope_scale_global, "rope_type": "linear"}) },
@@ -109,6 +109,11 @@ impl Spec {
             "bos_token_id": 2, "eos_token_id": [1, 106], "pad_token_id": 0,
         })
     }
+}
+
+/// A whole number without its point: transformers 5 refuses 64.0 where it declares an integer.
+fn whole(x: f64) -> Value {
+    if x.fract() == 0.0 && x.abs() < 1e15 { (x as i64).into() } else { x.into() }
 }
 
 fn integer(json: &Value, key: &str, default: usize) -> Result<usize> {

@@ -1,13 +1,16 @@
-//! Hand labels in a run: waits for them where the gate asks, and applies them before the Doctor reads. What a step used is noted in
-//! the store, so that a step made again after a crash uses the same labels and comes out the same.
+//! Hand labels in a run: waits for them where the gate asks, and applies them before the Doctor reads. How many a step used is
+//! noted, so that a step made again after a crash uses the same ones and comes out the same.
 
 use std::{
     collections::BTreeMap,
+    fs::{File, OpenOptions},
+    io::{Read, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::{
     config::{LabelsConfig, RunConfig},
@@ -15,13 +18,12 @@ use crate::{
         Sifted,
         labels::{asked, sift},
     },
-    store::{LABELS, LabelLog, Store, read_labels},
+    store::{LABELS, LabelLog, read_labels},
     task::{Quadrant, Sample, Standing},
 };
 
-/// The kind of the events that pin a step's labels.
-const EVENT: &str = "labels";
-const COUNT: &str = "entries=";
+/// One line a step: `STEP ENTRIES;`. The semicolon tells a line that was written whole.
+const USED: &str = "labels.used";
 
 /// The label file of a run, read as it grows.
 pub struct HandLabels {
@@ -30,7 +32,8 @@ pub struct HandLabels {
     standing: Standing,
     n_entries: usize,
     /// Entries used by steps made before: step → how many.
-    pinned: BTreeMap<u32, usize>,
+    used: BTreeMap<u32, usize>,
+    used_file: File,
     config: LabelsConfig,
     seed: u64,
     quarantined: Vec<Quadrant>,
@@ -43,21 +46,24 @@ pub struct Labelled {
 }
 
 impl HandLabels {
-    pub fn open(dir: &Path, config: &RunConfig, store: &Store) -> Result<HandLabels> {
-        let path = dir.join(LABELS);
-        let mut pinned = BTreeMap::new();
-        for event in store.events()?.iter().filter(|event| event.kind == EVENT) {
-            let count = event.message.split_whitespace().find_map(|word| word.strip_prefix(COUNT)?.parse().ok());
-            if let Some(count) = count {
-                pinned.entry(event.step).or_insert(count);
-            }
-        }
+    /// Opens the label file of a run directory, or makes it.
+    pub fn open(dir: &Path, config: &RunConfig) -> Result<HandLabels> {
+        let (path, used_path) = (dir.join(LABELS), dir.join(USED));
+        let mut options = OpenOptions::new();
+        let mut used_file = options.read(true).append(true).create(true).mode(0o600).open(&used_path)?;
+        let mut text = String::new();
+        used_file.read_to_string(&mut text).with_context(|| format!("cannot read {}", used_path.display()))?;
+        let pair = |line: &str| {
+            let (step, n) = line.strip_suffix(';')?.split_once(' ')?;
+            Some((step.parse().ok()?, n.parse().ok()?))
+        };
         Ok(HandLabels {
             log: LabelLog::open(&path)?,
             path,
             standing: Standing::default(),
             n_entries: 0,
-            pinned,
+            used: text.lines().filter_map(pair).collect(),
+            used_file,
             config: config.labels.clone(),
             seed: config.seed,
             quarantined: Vec::new(),
@@ -66,15 +72,9 @@ impl HandLabels {
 
     /// Applies hand labels to the samples of `step`. While asked samples have none, `wait` is called with how many; it blocks for a
     /// while and says whether to go on waiting.
-    pub fn sift(
-        &mut self,
-        store: &mut Store,
-        step: u32,
-        samples: &[Arc<Sample>],
-        wait: &mut dyn FnMut(usize) -> Result<bool>,
-    ) -> Result<Labelled> {
+    pub fn sift(&mut self, step: u32, samples: &[Arc<Sample>], wait: &mut dyn FnMut(usize) -> Result<bool>) -> Result<Labelled> {
         let mut remarks = self.read()?;
-        let sifted = match self.pinned.get(&step).copied() {
+        let sifted = match self.used.get(&step).copied() {
             Some(n) if n == self.n_entries => sift(samples, &self.standing, &self.config),
             Some(n) => {
                 if n > self.n_entries {
@@ -94,16 +94,22 @@ impl HandLabels {
                     remarks.extend(self.read()?);
                 }
                 let sifted = sift(samples, &self.standing, &self.config);
-                if self.n_entries > 0 {
-                    let n = self.n_entries;
-                    store.add_event(step, EVENT, &format!("{COUNT}{n} of {LABELS} stand behind step {step}"))?;
-                    self.pinned.insert(step, n);
-                }
+                // Written even for no entries: a label that comes after this step must not get into it.
+                self.note(step)?;
                 sifted
             }
         };
         remarks.extend(self.describe(step, &sifted));
         Ok(Labelled { sifted, remarks })
+    }
+
+    fn note(&mut self, step: u32) -> Result<()> {
+        // The line feed comes first: what a crash left of a line must not become part of this one.
+        let line = format!("\n{step} {};", self.n_entries);
+        let written = self.used_file.write_all(line.as_bytes()).and_then(|()| self.used_file.sync_data());
+        written.with_context(|| format!("cannot note the labels of step {step} in {USED}"))?;
+        self.used.insert(step, self.n_entries);
+        Ok(())
     }
 
     fn read(&mut self) -> Result<Vec<String>> {

@@ -5,6 +5,7 @@ pub mod alarm;
 pub mod deadline;
 mod dir;
 mod evaluate;
+mod labels;
 mod machine;
 mod outlet;
 mod run;
@@ -23,6 +24,7 @@ use anyhow::{Context, Result};
 
 pub use dir::RunDir;
 pub use evaluate::{Reading, evaluate};
+pub use labels::{HandLabels, Labelled};
 pub use outlet::Output;
 pub use sources::{Notes, absolute as load_absolute, load as load_notes};
 

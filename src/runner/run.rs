@@ -3,6 +3,7 @@
 mod saving;
 
 use std::{
+    cell::RefCell,
     fs,
     path::Path,
     sync::{Arc, mpsc::Sender},
@@ -17,6 +18,7 @@ use super::{
     deadline::Deadline,
     dir::RunDir,
     evaluate::{Reading, evaluate},
+    labels::HandLabels,
     machine::Watch,
     outlet::{Outlet, Output},
     signals::Signals,
@@ -30,7 +32,7 @@ use crate::{
     eval::Scores,
     model::{Policy, files},
     store::{RUN_DB, RunLock, RunMeta, Store, StoreError},
-    task::{LabelledNote, Phase, Sampling, StepReport, Text, prompt, report::PhaseTiming},
+    task::{LabelledNote, Phase, Sample, Sampling, StepReport, Text, prompt, report::PhaseTiming},
     train::{
         checkpoint::{self, Origin},
         sft,
@@ -53,6 +55,7 @@ struct Run {
     held_out: Vec<LabelledNote>,
     outlet: Outlet,
     steer: Steer,
+    labels: HandLabels,
     /// Steps completed.
     step: u32,
     /// Step of the newest checkpoint.
@@ -123,7 +126,7 @@ impl Run {
         );
         let (pools, warmup, held_out) = fitting(notes, &config, &policy, &mut outlet)?;
         let [model_hash, tokenizer_hash] = files::hashes(&config.model)?.map(Some);
-        let alarms = Alarms::new(&config.alarms);
+        let (alarms, labels) = (Alarms::new(&config.alarms), HandLabels::open(&dir.0, &config)?);
         let trainer = Trainer::new(config, policy, pools);
         let origin = Origin { model_hash, tokenizer_hash, ..checkpoint::origin(&trainer)? };
         let machine = Watch::start(server.clone())?;
@@ -136,6 +139,7 @@ impl Run {
             held_out,
             outlet,
             steer,
+            labels,
             step: 0,
             saved: None,
             origin,
@@ -168,8 +172,7 @@ impl Run {
             let clock = Instant::now();
             let next = self.step + 1;
             self.steer.set_step(next);
-            let steer = &mut self.steer;
-            match self.trainer.step(next, &mut |event| steer.watch(event)) {
+            match self.one_step(next) {
                 Ok(outcome) => {
                     self.conclude(outcome)?;
                     self.steer.note_step(clock.elapsed());
@@ -183,6 +186,27 @@ impl Run {
             return self.end();
         }
         Ok(Ending::Finished)
+    }
+
+    fn one_step(&mut self, step: u32) -> Result<StepOutcome> {
+        // Events and the wait for labels steer the same run, never at once.
+        let steer = RefCell::new(&mut self.steer);
+        let (labels, outlet) = (&mut self.labels, &mut self.outlet);
+        let mut told = false;
+        let mut sift = |samples: &[Arc<Sample>]| {
+            let done = labels.sift(step, samples, &mut |n| {
+                if !std::mem::replace(&mut told, true) {
+                    let what =
+                        format!("step {step}: {n} samples wait for hand labels: key 3, `medserl label`, or resume without them");
+                    outlet.say(Level::Info, &what);
+                }
+                steer.borrow_mut().wait_for_labels()
+            })?;
+            steer.borrow_mut().labels_done();
+            done.remarks.iter().for_each(|remark| outlet.say(Level::Warn, remark));
+            Ok(done.sifted)
+        };
+        self.trainer.step(step, &mut |event| steer.borrow_mut().watch(event), &mut sift)
     }
 
     /// What comes before step 1: the score to beat, the warm-up, the first checkpoint. False where the run is to end first.

@@ -5,11 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Result;
+
 use super::{deadline::Deadline, signals::Signals};
 use crate::{
     attach::{Control, Notice, RunState, Server},
     task::{Phase, Text},
-    train::step::{Event, Flow},
+    train::step::{Aborted, Event, Flow},
 };
 
 /// How often a paused run looks for signals.
@@ -105,6 +107,24 @@ impl Steer {
         }
         self.announce(RunState::Running);
         true
+    }
+
+    /// One look of a run that waits for hand labels: whether to go on waiting. Resume ends the wait.
+    pub fn wait_for_labels(&mut self) -> Result<bool> {
+        if self.state != RunState::Paused {
+            self.announce(RunState::Paused);
+        }
+        if let Some(control) = self.server.wait_control(LOOK).filter(|control| *control != Control::Pause) {
+            self.heed(&control);
+        }
+        anyhow::ensure!(!self.wants_stop(), Aborted);
+        Ok(self.state == RunState::Paused)
+    }
+
+    pub fn labels_done(&mut self) {
+        if self.state == RunState::Paused {
+            self.announce(RunState::Running);
+        }
     }
 
     /// Passes an event of the step to the clients, and says whether to go on.

@@ -4,18 +4,23 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use super::gate::Gates;
+use super::judge::{Claim, Opinion};
 use super::lexicon::Lexicon;
+use super::pool::{Known, Pool};
 use super::{augment, decoy, injection};
 use crate::config::ScribeConfig;
 use crate::task::{
-    Completion, ErrorKind, GenerateRequest, Injection, Label, LabelledNote, Note, PromptStyle, Provenance, Quadrant, Sample,
-    StopReason, prompt,
+    Chat, Completion, ErrorKind, GenerateRequest, Injection, Label, LabelledNote, Note, PromptStyle, Provenance, Quadrant,
+    Sample, StopReason, prompt,
 };
 
 /// Tags keep the Scribe's counter streams apart from one another and from other users of the same keys.
 const KINDS: u64 = 0x5C_01;
 const NOISE: u64 = 0x5C_02;
 const WRITING: u64 = 0x5C;
+const EXAMPLES: u64 = 0x5C_03;
+
+const FEW_SHOT: &str = include_str!("../../assets/scribe/few_shot.md");
 
 /// What one attempt made; usable only where every gate passed.
 #[derive(Default)]
@@ -30,6 +35,11 @@ impl Attempt {
     /// The first gate that refused; an attempt that made nothing is refused too.
     pub fn failure(&self) -> Option<&str> {
         self.gates.failure().or(if self.made.is_none() { Some("nothing-made") } else { None })
+    }
+
+    /// Adds what the judges said.
+    pub fn hear(&mut self, opinions: Vec<Opinion>) {
+        opinions.into_iter().for_each(|(gate, outcome)| self.gates.record(gate, outcome));
     }
 }
 
@@ -76,22 +86,54 @@ impl<'a> Job<'a> {
         self.quadrant != Quadrant::SyntheticDecoy
     }
 
-    /// What to ask the writer in this attempt; nothing for a decoy. The stream holds 8 bits of purpose, 24 of step, 24 of index
-    /// and 8 of attempt.
-    pub fn request(&self, attempt: u32, style: PromptStyle) -> Option<GenerateRequest> {
+    /// What to ask the writer in this attempt; nothing for a decoy.
+    pub fn request(&self, attempt: u32, config: &ScribeConfig, style: PromptStyle, pool: &Pool) -> Option<GenerateRequest> {
         let note = &self.source.note;
-        let chat = match self.quadrant {
+        let mut chat = match self.quadrant {
             Quadrant::SyntheticDecoy => return None,
             Quadrant::SyntheticInjection => prompt::inject(style, note, self.kind(attempt)),
             Quadrant::AugmentedError | Quadrant::AugmentedSafe => prompt::augment(style, note, self.protected()),
         };
+        if self.quadrant == Quadrant::SyntheticInjection && config.few_shot > 0 {
+            self.show_examples(attempt, config.few_shot, pool, &mut chat);
+        }
+        Some(GenerateRequest { chat, n_completions: 1, stream: WRITING << 56 | self.key(attempt) })
+    }
+
+    /// 24 bits of step, 24 of index and 8 of attempt: what a stream holds beside 8 bits of purpose.
+    fn key(&self, attempt: u32) -> u64 {
         let low24 = |n: u32| u64::from(n & 0xff_ffff);
-        let stream = WRITING << 56 | low24(self.step) << 32 | low24(self.index) << 8 | u64::from(attempt & 0xff);
-        Some(GenerateRequest { chat, n_completions: 1, stream })
+        low24(self.step) << 32 | low24(self.index) << 8 | u64::from(attempt & 0xff)
+    }
+
+    /// Known errors of the kind, before what is asked.
+    fn show_examples(&self, attempt: u32, n: usize, pool: &Pool, chat: &mut Chat) {
+        let kind = self.kind(attempt);
+        let mut rng = stream(self.seed, EXAMPLES, self.step, self.index, attempt);
+        let shown = pool.examples(kind, &self.source.note.group, n, &mut rng);
+        let line = |k: &&Known| format!("Old: {} | New: {} | Type: {}", k.edit.old.join(" "), k.edit.new.join(" "), kind.title());
+        let lines: Vec<String> = shown.iter().map(line).collect();
+        if let (Some(turn), false) = (chat.turns.last_mut(), lines.is_empty()) {
+            turn.content = format!("{}\n\n{}", FEW_SHOT.trim_end().replace("{examples}", &lines.join("\n")), turn.content);
+        }
+    }
+
+    /// What the judges are asked about an attempt that passed every gate.
+    pub fn claim<'s>(&'s self, made: &'s Attempt, attempt: u32) -> Option<Claim<'s>> {
+        let (note, label) = made.made.as_ref()?;
+        let injected = self.quadrant == Quadrant::SyntheticInjection;
+        Some(Claim { key: self.key(attempt), source: &self.source.note, made: note, label, injected })
     }
 
     /// Makes a note from the answer (or by code) and runs the gates.
-    pub fn attempt(&mut self, answer: Option<Completion>, attempt: u32, config: &ScribeConfig, lexicon: &Lexicon) -> Attempt {
+    pub fn attempt(
+        &self,
+        answer: Option<Completion>,
+        attempt: u32,
+        config: &ScribeConfig,
+        pool: &Pool,
+        lexicon: &Lexicon,
+    ) -> Attempt {
         let mut made = Attempt::default();
         if let Some(answer) = answer {
             let ended = answer.stop == StopReason::EndOfTurn;
@@ -100,7 +142,7 @@ impl<'a> Job<'a> {
         }
         match self.quadrant {
             Quadrant::SyntheticDecoy => self.noise(attempt, config, lexicon, &mut made),
-            Quadrant::SyntheticInjection => self.inject(attempt, config, lexicon, &mut made),
+            Quadrant::SyntheticInjection => self.inject(attempt, config, pool, lexicon, &mut made),
             Quadrant::AugmentedError | Quadrant::AugmentedSafe => self.reword(config, lexicon, &mut made),
         }
         made
@@ -127,13 +169,18 @@ impl<'a> Job<'a> {
         }
     }
 
-    fn inject(&self, attempt: u32, config: &ScribeConfig, lexicon: &Lexicon, made: &mut Attempt) {
+    fn inject(&self, attempt: u32, config: &ScribeConfig, pool: &Pool, lexicon: &Lexicon, made: &mut Attempt) {
         let source = &self.source.note;
-        let proposal = injection::parse(&made.text);
+        let proposal = injection::parse(&made.text).map(|mut proposal| {
+            let named = injection::locate(source, &mut proposal);
+            let told = |n| format!("the words stand in sentence {}, not in {n} as named", proposal.sentence);
+            made.gates.record("place", Ok(named.map_or_else(|| "as named".to_owned(), told)));
+            proposal
+        });
         let spliced = proposal.and_then(|p| injection::splice(source, &p, self.kind(attempt)).map(|note| (p, note)));
         match spliced {
             Ok((proposal, note)) => {
-                injection::check(source, &note, &proposal, config, lexicon, &mut made.gates);
+                injection::check(source, &note, &proposal, pool, config, lexicon, &mut made.gates);
                 made.made = injection::label_of_edit(source, &note, proposal.kind).map(|label| (note, label));
                 made.injection = Some(proposal);
             }

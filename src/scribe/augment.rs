@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use super::gate::{self, Gates};
-use super::lexicon::{Category, Lexicon};
+use super::kept;
+use super::lexicon::Lexicon;
 use crate::config::ScribeConfig;
 use crate::task::{Label, LabelledNote, Note, Text};
 
@@ -75,24 +76,22 @@ fn shown(line: &str) -> String {
 /// Runs every gate of a rewording; for an error note also those of the error sentence.
 pub fn check(source: &LabelledNote, result: &Note, config: &ScribeConfig, lexicon: &Lexicon, gates: &mut Gates) {
     let (before, after) = (source.note.text(), result.text());
-    let pairs = gate::pairs(lexicon, &source.note, result);
+    let pairs = kept::pairs(lexicon, &source.note, result);
     gates.record("not-empty", gate::not_empty(result));
     gates.record("safe-text", gate::safe_text(&before, &after));
     gates.record("differs", gate::differs(&before, &after));
     gates.record("meta-marker", gate::no_markers(lexicon, &before, &after));
     gates.record("same-sentences", gate::same_sentences(&source.note, result));
     gates.record("length-ratio", gate::word_ratio(&before, &after, config.augment_length_ratio));
-    gates.record("min-edits", gate::min_edits(&before, &after, config.augment_min_edits));
-    gates.record("numbers", gate::numbers_kept(&pairs));
-    gates.record("negation", gate::concepts_kept(&pairs, Category::Negation));
-    gates.record("laterality", gate::concepts_kept(&pairs, Category::Laterality));
-    gates.record("time", gate::concepts_kept(&pairs, Category::Time));
-    gates.record("comparator", gate::concepts_kept(&pairs, Category::Comparator));
-    gates.record("person", gate::concepts_kept(&pairs, Category::Person));
-    gates.record("sex", gate::sex_kept(lexicon, &source.note, &pairs));
-    gates.record("lexicon", gate::lexicon_kept(&pairs));
-    if let Label::Error { sentence, correction, .. } = &source.label {
-        gates.record("error-span", gate::span_survives(&source.note, result, *sentence));
-        gates.record("correction-absent", gate::correction_absent(lexicon, &source.note, result, *sentence, correction));
+    kept::record_facts(lexicon, &source.note, &pairs, gates);
+    gates.record("findings", kept::findings_kept(lexicon, &pairs));
+    gates.record("telling-words", kept::telling_kept(lexicon, &pairs, config.augment_kept));
+    gates.record("echo", kept::not_echoed(&pairs));
+    match &source.label {
+        Label::Clean => gates.record("min-edits", gate::min_edits(&before, &after, config.augment_min_edits)),
+        Label::Error { sentence, correction, .. } => {
+            gates.record("error-span", kept::span_survives(&source.note, result, *sentence));
+            gates.record("correction-absent", kept::correction_absent(lexicon, &source.note, result, *sentence, correction));
+        }
     }
 }

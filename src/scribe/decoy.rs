@@ -4,9 +4,11 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::RngCore;
 
-use super::facts::Facts;
-use super::gate::{self, Gates};
-use super::lexicon::{Category, Lexicon};
+use super::edits::{is_one_slip, multiset_edits};
+use super::facts::{Facts, take_dates};
+use super::gate::{self, Gates, Outcome, require};
+use super::kept;
+use super::lexicon::{Lexicon, TermKind};
 use super::words::{Word, capitalised, words};
 use crate::config::ScribeConfig;
 use crate::task::Note;
@@ -63,18 +65,41 @@ pub fn make(note: &Note, config: &ScribeConfig, lexicon: &Lexicon, rng: &mut Cha
 /// Runs every gate of a decoy.
 pub fn check(source: &Note, result: &Note, config: &ScribeConfig, lexicon: &Lexicon, gates: &mut Gates) {
     let (before, after) = (source.text(), result.text());
-    let pairs = gate::pairs(lexicon, source, result);
+    let pairs = kept::pairs(lexicon, source, result);
     gates.record("not-empty", gate::not_empty(result));
     gates.record("safe-text", gate::safe_text(&before, &after));
     gates.record("differs", gate::differs(&before, &after));
+    gates.record("meta-marker", gate::no_markers(lexicon, &before, &after));
     gates.record("same-sentences", gate::same_sentences(source, result));
     gates.record("length-ratio", gate::char_ratio(&before, &after, config.decoy_length_ratio));
-    gates.record("numbers", gate::numbers_kept(&pairs));
-    gates.record("negation", gate::concepts_kept(&pairs, Category::Negation));
-    gates.record("laterality", gate::concepts_kept(&pairs, Category::Laterality));
-    gates.record("time", gate::concepts_kept(&pairs, Category::Time));
-    gates.record("comparator", gate::concepts_kept(&pairs, Category::Comparator));
-    gates.record("lexicon", gate::lexicon_kept(&pairs));
+    kept::record_facts(lexicon, source, &pairs, gates);
+    gates.record("typos", typos(source, result, config.decoy_edits, lexicon));
+}
+
+/// Beside table wordings, dates, spacing and case, nothing differs but typing slips: each one letter in an unprotected word, no
+/// more of them than `most`.
+pub fn typos(source: &Note, result: &Note, most: usize, lexicon: &Lexicon) -> Outcome {
+    let canonical = |text: &str| -> Vec<String> {
+        lexicon.canonical(&words(&take_dates(text, lexicon).1)).into_iter().map(|w| w.lower).collect()
+    };
+    let mut n_slips = 0;
+    for sentence in &source.sentences {
+        let Some(made) = result.sentence(sentence.id) else { return Err(format!("sentence {} is missing", sentence.id)) };
+        let edits = multiset_edits(&canonical(&sentence.text), &canonical(&made.text));
+        let mut added = edits.added;
+        for word in &edits.removed {
+            let at = added.iter().position(|a| is_one_slip(word, a)).ok_or_else(|| format!("\"{word}\" is lost"))?;
+            added.swap_remove(at);
+            if lexicon.protects(word) {
+                return Err(format!("\"{word}\" may not be touched"));
+            }
+        }
+        if let Some(word) = added.first() {
+            return Err(format!("\"{word}\" is new"));
+        }
+        n_slips += edits.removed.len();
+    }
+    require(n_slips <= most, format!("{n_slips} typing slips, at most {most}"))
 }
 
 fn pick(rng: &mut ChaCha8Rng, n: usize) -> usize {
@@ -109,7 +134,7 @@ fn opportunities(sentence: usize, text: &str, lexicon: &Lexicon, rng: &mut ChaCh
     let mut edits = Vec::new();
     let mut add = |noise, start, end, with| edits.push(Edit { noise, sentence, start, end, with });
     for (at, word) in words.iter().enumerate().filter(|&(at, _)| !protected[at]) {
-        if let Some(with) = slip(&word.raw, rng) {
+        if let Some(with) = slip(&word.raw, rng).filter(|with| !lexicon.is_no_slip(with)) {
             add(Noise::Slip, word.start, word.end, with);
         }
         if let Some(with) = other_case(word, at == 0) {
@@ -180,7 +205,9 @@ fn substitutions(text: &str, words: &[Word], lexicon: &Lexicon, rng: &mut ChaCha
         let last = &words[found.at + found.len - 1];
         let (start, end) = (words[found.at].start, last.end);
         let joined = is_joint(text[..start].chars().next_back()) || is_joint(text[end..].chars().next());
-        if joined || lexicon.is_inside_longer(words, found.at, found.len) {
+        // Who takes no ibuprofen may still take another brand of it than Motrin.
+        let narrows = names_drug(lexicon, &text[start..end]) && lexicon.denies(words);
+        if joined || narrows || lexicon.is_inside_longer(words, found.at, found.len) {
             continue;
         }
         let with = &found.value[pick(rng, found.value.len())];
@@ -188,4 +215,8 @@ fn substitutions(text: &str, words: &[Word], lexicon: &Lexicon, rng: &mut ChaCha
         result.push((start, end, if opens { capitalised(with) } else { with.clone() }));
     }
     result
+}
+
+fn names_drug(lexicon: &Lexicon, wording: &str) -> bool {
+    lexicon.terms(wording).values().any(|&kind| kind == TermKind::Drug)
 }

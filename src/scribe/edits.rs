@@ -41,6 +41,22 @@ pub fn multiset_edits(before: &[String], after: &[String]) -> WordEdits {
     edits
 }
 
+/// ROUGE-L (F, equal weights, no stemming): the longest common subsequence over the mean length. 0 where a side is empty.
+#[allow(clippy::cast_precision_loss)] // words of a sentence
+pub fn rouge_l(a: &[String], b: &[String]) -> f64 {
+    let mut row = vec![0usize; b.len() + 1];
+    for x in a {
+        // The value left and above, before it is overwritten.
+        let mut diagonal = 0;
+        for (j, y) in b.iter().enumerate() {
+            let above = row[j + 1];
+            row[j + 1] = if x == y { diagonal + 1 } else { above.max(row[j]) };
+            diagonal = above;
+        }
+    }
+    2.0 * row[b.len()] as f64 / (a.len() + b.len()).max(1) as f64
+}
+
 /// Ids of the sentences whose text differs; `None` where the two notes do not number their sentences alike.
 pub fn changed_sentences(before: &Note, after: &Note) -> Option<Vec<u32>> {
     let same_ids = before.sentences.iter().map(|s| s.id).eq(after.sentences.iter().map(|s| s.id));

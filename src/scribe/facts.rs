@@ -39,7 +39,7 @@ impl Facts {
 }
 
 /// Dates by value, and the text with a gap where each stood.
-fn take_dates(text: &str, lexicon: &Lexicon) -> (Vec<String>, String) {
+pub(super) fn take_dates(text: &str, lexicon: &Lexicon) -> (Vec<String>, String) {
     let mut dates = Vec::new();
     let mut rest = String::with_capacity(text.len());
     let mut at = 0;

@@ -5,6 +5,8 @@ use thiserror::Error;
 use super::edits::changed_sentences;
 use super::gate::{self, Gates};
 use super::lexicon::Lexicon;
+use super::pool::{Edit, Pool};
+use super::wrong;
 use crate::config::ScribeConfig;
 use crate::task::{ErrorKind, Injection, Label, Note, Text};
 
@@ -100,6 +102,18 @@ fn shown(text: &str) -> String {
     Text::new(text).as_str().chars().take(200).collect()
 }
 
+/// Where the old words really stand: a writer that quotes them right often miscounts the sentences. Gives the number it named,
+/// where the words stand once in the note and elsewhere; the proposal then points to the right place.
+pub fn locate(note: &Note, proposal: &mut Injection) -> Option<u32> {
+    let holds = |text: &str| text.contains(&proposal.old);
+    if note.sentence(proposal.sentence).is_some_and(|s| holds(&s.text)) {
+        return None;
+    }
+    let mut holders = note.sentences.iter().filter(|s| holds(&s.text));
+    let (Some(holder), None) = (holders.next(), holders.next()) else { return None };
+    Some(std::mem::replace(&mut proposal.sentence, holder.id))
+}
+
 /// Puts the proposal into the note: the old words must stand once in their sentence, once in the note, at word boundaries.
 pub fn splice(note: &Note, proposal: &Injection, asked: ErrorKind) -> Result<Note, Refusal> {
     if proposal.kind != asked {
@@ -151,18 +165,35 @@ pub fn label_of_edit(source: &Note, spliced: &Note, kind: ErrorKind) -> Option<L
 }
 
 /// Runs every gate of an injection.
-pub fn check(source: &Note, spliced: &Note, proposal: &Injection, config: &ScribeConfig, lexicon: &Lexicon, gates: &mut Gates) {
+pub fn check(
+    source: &Note,
+    spliced: &Note,
+    proposal: &Injection,
+    pool: &Pool,
+    config: &ScribeConfig,
+    lexicon: &Lexicon,
+    gates: &mut Gates,
+) {
     let (before, after) = (source.text(), spliced.text());
     let of = |note: &Note| note.sentence(proposal.sentence).map_or_else(String::new, |s| s.text.clone());
     let (old, new) = (of(source), of(spliced));
     gates.record("not-empty", gate::not_empty(spliced));
+    gates.record("differs", gate::differs(&before, &after));
     gates.record("one-sentence", gate::one_sentence(source, spliced, proposal.sentence));
+    gates.record("span", wrong::span_applied(source, spliced, proposal));
     gates.record("meta-marker", gate::no_markers(lexicon, &before, &after));
     gates.record("length-ratio", gate::char_ratio(&before, &after, config.inject_length_ratio));
     gates.record("edit-budget", gate::edit_budget(&old, &new, config.inject_max_edits));
-    gates.record("clinical-edit", gate::clinical_edit(lexicon, &old, &new));
-    gates.record("synonym", gate::not_synonym(lexicon, &old, &new));
-    gates.record("elaboration", gate::not_elaboration(lexicon, &old, &new));
-    gates.record("slip", gate::not_slip(lexicon, &old, &new));
-    gates.record("kind-fits", gate::kind_fits(lexicon, proposal.kind, &old, &new));
+    gates.record("clinical-edit", wrong::clinical_edit(lexicon, &old, &new));
+    gates.record("synonym", wrong::not_synonym(lexicon, &old, &new));
+    gates.record("elaboration", wrong::not_elaboration(lexicon, proposal.kind, &old, &new));
+    gates.record("slip", wrong::not_slip(lexicon, &old, &new));
+    gates.record("kind-fits", wrong::kind_fits(lexicon, proposal.kind, &old, &new));
+    gates.record("counterpart", wrong::counterpart(lexicon, proposal.kind, &old, &new));
+    gates.record("frame", wrong::frame_fits(lexicon, proposal.kind, &old, &new));
+    gates.record("alternative", wrong::not_alternative(lexicon, &before, &old, &new));
+    let edit = Edit::between(&old, &new, lexicon);
+    gates.record("known-pair", pool.unknown_pair(&source.group, &edit));
+    gates.record("novelty", pool.novel(&source.group, &edit, config.novelty_rouge));
+    gates.record("rare", wrong::rare(lexicon, &old, &new));
 }

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::content::Alternatives;
 use super::dates::DateFormats;
 use super::tables;
 use super::words::{Found, Phrases, Word, plain, words};
@@ -62,6 +63,17 @@ pub struct Lexicon {
     /// Number word → value.
     pub(super) numbers: BTreeMap<String, u32>,
     pub(super) dates: DateFormats,
+    /// Complaints and signs, each with its canonical name.
+    pub(super) findings: Phrases<String>,
+    /// Words with which notes report ("examination", "presents"): telling of no fact.
+    pub(super) reporting: BTreeSet<String>,
+    /// Words no typing slip may produce.
+    pub(super) not_slips: BTreeSet<String>,
+    /// Words around an edit that say what kind of statement it stands in.
+    pub(super) frames: BTreeMap<ErrorKind, Phrases<()>>,
+    /// Parts of words that name organisms the lists do not have.
+    pub(super) organism_hints: Vec<String>,
+    pub(super) alternatives: Alternatives,
 }
 
 static STANDARD: LazyLock<Lexicon> = LazyLock::new(tables::standard);
@@ -126,6 +138,11 @@ impl Lexicon {
         protected
     }
 
+    /// Whether a lone word is one that no typing slip may touch.
+    pub fn protects(&self, word: &str) -> bool {
+        self.protected(word, &words(word)).contains(&true)
+    }
+
     /// Whether these words lie within a longer term or synonym, or overlap a decisive phrase ("no history of").
     pub fn is_inside_longer(&self, words: &[Word], at: usize, len: usize) -> bool {
         let holds = |a: usize, n: usize| n > len && a <= at && at + len <= a + n;
@@ -179,6 +196,20 @@ impl Lexicon {
     /// A word whose change matters: a number, or anything but a stop word.
     pub fn is_clinical(&self, lower: &str) -> bool {
         !self.stopwords.contains(lower) && lower.chars().any(char::is_alphanumeric)
+    }
+
+    /// Whether this is a word of its own, which a slip of another word must not become.
+    pub fn is_no_slip(&self, lower: &str) -> bool {
+        self.not_slips.contains(lower)
+    }
+
+    /// Whether a text denies something ("takes no ibuprofen").
+    pub fn denies(&self, words: &[Word]) -> bool {
+        self.concepts(&self.canonical(words)).iter().any(|f| f.value.category == Category::Negation)
+    }
+
+    pub fn is_unit(&self, lower: &str) -> bool {
+        self.units.contains_key(lower)
     }
 
     /// Whether an error of this kind has something to change in the note.

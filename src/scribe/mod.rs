@@ -2,16 +2,22 @@
 //! really changed. Knows a writer only as something that continues prompts; no tensors, no files, no clock.
 
 pub mod augment;
+pub mod calibrate;
 pub mod dates;
 pub mod decoy;
 pub mod edits;
 pub mod facts;
 pub mod gate;
 pub mod injection;
+pub mod judge;
+pub mod kept;
 pub mod lexicon;
+pub mod pool;
 pub mod words;
+pub mod wrong;
 
 mod attempt;
+mod content;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -21,8 +27,9 @@ use thiserror::Error;
 
 use crate::config::ScribeConfig;
 use crate::task::{Completion, Generate, GenerateRequest, LabelledNote, PromptStyle, Quadrant, Sample, Sampling, StopReason};
-use attempt::Job;
+use attempt::{Attempt, Job};
 pub use lexicon::Lexicon;
+pub use pool::Pool;
 
 /// What a drawing made and what it cost.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,10 +51,16 @@ pub enum ScribeError {
     WrongSource { index: usize, note: String, quadrant: &'static str, why: &'static str },
 }
 
-/// Makes one sample of every source. All model requests of an attempt go to the writer in one call; the rejected ones are tried
-/// again together, up to `config.max_attempts`; then the static source stands in, marked `fallback` and counted. A static
-/// injection source is clean, so its sample keeps the quadrant and is labelled clean.
-/// `on_sample` is called as samples are made, not in index order; `false` ends the drawing with [`ScribeError::Aborted`].
+/// What a drawing goes by.
+pub struct Scribe<'a> {
+    pub config: &'a ScribeConfig,
+    pub style: PromptStyle,
+    pub seed: u64,
+    /// Errors known so far.
+    pub pool: &'a Pool,
+}
+
+/// [`Scribe::draw`] with nothing known and no judge.
 pub fn draw(
     sources: &[(Quadrant, LabelledNote)],
     step: u32,
@@ -57,35 +70,104 @@ pub fn draw(
     writer: &mut dyn Generate,
     on_sample: &mut dyn FnMut(&Sample) -> bool,
 ) -> anyhow::Result<Draw> {
-    let lexicon = Lexicon::standard();
-    let mut draw = Draw::default();
-    let mut open = Vec::with_capacity(sources.len());
-    for (index, (quadrant, source)) in sources.iter().enumerate() {
-        check_source(index, *quadrant, source)?;
-        open.push(Job::new(u32::try_from(index)?, *quadrant, source, step, seed, lexicon));
-    }
-    for attempt in 1..=config.max_attempts {
-        let texts = write(&open, attempt, config, style, writer, &mut draw.tokens)?;
-        let mut rejected = Vec::new();
-        for (mut job, completion) in open.into_iter().zip(texts) {
-            let made = job.attempt(completion, attempt, config, lexicon);
-            match made.failure() {
-                None => accept(&mut draw, job.sample(made, attempt), on_sample)?,
-                Some(gate) => {
-                    *draw.rejections.entry(format!("{}/{gate}", job.quadrant.code())).or_default() += 1;
-                    job.reject(made);
-                    rejected.push(job);
+    Scribe { config, style, seed, pool: &Pool::default() }.draw(sources, step, writer, None, on_sample)
+}
+
+impl Scribe<'_> {
+    /// Makes one sample of every source. All model requests of an attempt go to the writer in one call; the rejected ones are
+    /// tried again together, up to `config.max_attempts`; then the static source stands in, marked `fallback` and counted. A
+    /// static injection source is clean, so its sample keeps the quadrant and is labelled clean.
+    /// `judge` answers the model checks that the experiment wants, and must not be the policy in training; without one there are
+    /// none.
+    /// `on_sample` is called as samples are made, not in index order; `false` ends the drawing with [`ScribeError::Aborted`].
+    pub fn draw(
+        &self,
+        sources: &[(Quadrant, LabelledNote)],
+        step: u32,
+        writer: &mut dyn Generate,
+        mut judge: Option<&mut dyn Generate>,
+        on_sample: &mut dyn FnMut(&Sample) -> bool,
+    ) -> anyhow::Result<Draw> {
+        let lexicon = Lexicon::standard();
+        let mut draw = Draw::default();
+        let mut open = Vec::with_capacity(sources.len());
+        for (index, (quadrant, source)) in sources.iter().enumerate() {
+            check_source(index, *quadrant, source)?;
+            open.push(Job::new(u32::try_from(index)?, *quadrant, source, step, self.seed, lexicon));
+        }
+        for attempt in 1..=self.config.max_attempts {
+            let answers = self.write(&open, attempt, writer, &mut draw.tokens)?;
+            let make = |job: &Job<'_>, answer| job.attempt(answer, attempt, self.config, self.pool, lexicon);
+            let mut made: Vec<Attempt> = open.iter().zip(answers).map(|(job, answer)| make(job, answer)).collect();
+            if let Some(judge) = judge.as_deref_mut() {
+                self.ask_judge(&open, &mut made, attempt, judge, &mut draw.tokens)?;
+            }
+            let mut rejected = Vec::new();
+            for (mut job, made) in open.into_iter().zip(made) {
+                match made.failure() {
+                    None => accept(&mut draw, job.sample(made, attempt), on_sample)?,
+                    Some(gate) => {
+                        *draw.rejections.entry(format!("{}/{gate}", job.quadrant.code())).or_default() += 1;
+                        job.reject(made);
+                        rejected.push(job);
+                    }
                 }
             }
+            open = rejected;
         }
-        open = rejected;
+        for job in open {
+            *draw.rejections.entry(format!("{}/fallback", job.quadrant.code())).or_default() += 1;
+            accept(&mut draw, job.fallback(), on_sample)?;
+        }
+        draw.samples.sort_by_key(|s| s.index);
+        Ok(draw)
     }
-    for job in open {
-        *draw.rejections.entry(format!("{}/fallback", job.quadrant.code())).or_default() += 1;
-        accept(&mut draw, job.fallback(), on_sample)?;
+
+    /// Asks the writer for every open job that needs a model; `None` for those that code makes.
+    fn write(
+        &self,
+        open: &[Job<'_>],
+        attempt: u32,
+        writer: &mut dyn Generate,
+        tokens: &mut u64,
+    ) -> anyhow::Result<Vec<Option<Completion>>> {
+        let request = |job: &Job<'_>| job.request(attempt, self.config, self.style, self.pool);
+        let requests: Vec<GenerateRequest> = open.iter().filter_map(request).collect();
+        if requests.is_empty() {
+            return Ok(open.iter().map(|_| None).collect());
+        }
+        let sampling = Sampling { temperature: self.config.temperature, max_tokens: self.config.max_tokens };
+        let completions = writer.generate(&requests, sampling, &mut |_, _, _| true).context("the scribe's writer failed")?;
+        ensure!(completions.len() == requests.len(), "the writer answered {} of {} requests", completions.len(), requests.len());
+        *tokens += completions.iter().flatten().map(|c| c.tokens.len() as u64).sum::<u64>();
+        let mut answers = completions.into_iter().map(|c| c.into_iter().next().context("the writer returned no completion"));
+        let mut texts = Vec::with_capacity(open.len());
+        for job in open {
+            let answer = if job.needs_model() { answers.next().transpose()? } else { None };
+            if answer.as_ref().is_some_and(|a| a.stop == StopReason::Aborted) {
+                return Err(ScribeError::Aborted.into());
+            }
+            texts.push(answer);
+        }
+        Ok(texts)
     }
-    draw.samples.sort_by_key(|s| s.index);
-    Ok(draw)
+
+    /// Opinions on the attempts that passed every gate so far.
+    fn ask_judge(
+        &self,
+        open: &[Job<'_>],
+        made: &mut [Attempt],
+        attempt: u32,
+        judge: &mut dyn Generate,
+        tokens: &mut u64,
+    ) -> anyhow::Result<()> {
+        let passed: Vec<usize> = (0..made.len()).filter(|&i| made[i].failure().is_none()).collect();
+        let claims: Vec<judge::Claim> = passed.iter().filter_map(|&i| open[i].claim(&made[i], attempt)).collect();
+        let opinions = judge::opinions(&claims, self.config, self.style, judge, tokens).context("the scribe's judge failed")?;
+        let opinions = opinions.ok_or(ScribeError::Aborted)?;
+        passed.into_iter().zip(opinions).for_each(|(i, opinions)| made[i].hear(opinions));
+        Ok(())
+    }
 }
 
 fn accept(draw: &mut Draw, sample: Sample, on_sample: &mut dyn FnMut(&Sample) -> bool) -> Result<(), ScribeError> {
@@ -105,33 +187,4 @@ fn check_source(index: usize, quadrant: Quadrant, source: &LabelledNote) -> Resu
     };
     let wrong = |why| ScribeError::WrongSource { index, note: source.note.id.clone(), quadrant: quadrant.code(), why };
     why.map_or(Ok(()), |why| Err(wrong(why)))
-}
-
-/// Asks the writer for every open job that needs a model; `None` for those that code makes.
-fn write(
-    open: &[Job<'_>],
-    attempt: u32,
-    config: &ScribeConfig,
-    style: PromptStyle,
-    writer: &mut dyn Generate,
-    tokens: &mut u64,
-) -> anyhow::Result<Vec<Option<Completion>>> {
-    let requests: Vec<GenerateRequest> = open.iter().filter_map(|job| job.request(attempt, style)).collect();
-    if requests.is_empty() {
-        return Ok(open.iter().map(|_| None).collect());
-    }
-    let sampling = Sampling { temperature: config.temperature, max_tokens: config.max_tokens };
-    let completions = writer.generate(&requests, sampling, &mut |_, _, _| true).context("the scribe's writer failed")?;
-    ensure!(completions.len() == requests.len(), "the writer answered {} of {} requests", completions.len(), requests.len());
-    *tokens += completions.iter().flatten().map(|c| c.tokens.len() as u64).sum::<u64>();
-    let mut answers = completions.into_iter().map(|c| c.into_iter().next().context("the writer returned no completion"));
-    let mut texts = Vec::with_capacity(open.len());
-    for job in open {
-        let answer = if job.needs_model() { answers.next().transpose()? } else { None };
-        if answer.as_ref().is_some_and(|a| a.stop == StopReason::Aborted) {
-            return Err(ScribeError::Aborted.into());
-        }
-        texts.push(answer);
-    }
-    Ok(texts)
 }

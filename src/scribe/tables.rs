@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::content::Alternatives;
 use super::lexicon::{Concept, Lexicon, TermKind};
 use super::words::{Phrases, Word, plain, words};
 use crate::task::ErrorKind;
@@ -52,6 +53,20 @@ struct TermTable {
     not_by_ending: BTreeSet<String>,
     procedures: Vec<Vec<String>>,
     anatomy: Vec<Vec<String>>,
+    findings: Vec<Vec<String>>,
+    organism_hints: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct AlternativeRow {
+    #[serde(default, rename = "for")]
+    holds_for: Vec<String>,
+    members: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct AlternativeTable {
+    group: Vec<AlternativeRow>,
 }
 
 #[derive(Deserialize)]
@@ -63,8 +78,11 @@ struct UnitTable {
 #[derive(Deserialize)]
 struct WordTable {
     stopwords: BTreeSet<String>,
+    reporting: BTreeSet<String>,
+    not_slips: BTreeSet<String>,
     markers: Vec<String>,
     cues: BTreeMap<ErrorKind, Vec<String>>,
+    frames: BTreeMap<ErrorKind, Vec<String>>,
 }
 
 /// A table is part of the program: that it parses is checked by the tests.
@@ -101,7 +119,37 @@ pub(super) fn standard() -> Lexicon {
         units: units.units.into_iter().flat_map(|(unit, all)| all.into_iter().map(move |s| (s, unit.clone()))).collect(),
         numbers: units.numbers,
         dates: asset!("dates"),
+        findings: grouped(&terms.findings),
+        reporting: words.reporting,
+        not_slips: words.not_slips,
+        frames: words.frames.iter().map(|(&kind, cues)| (kind, cue_index(cues))).collect(),
+        organism_hints: terms.organism_hints,
+        alternatives: alternatives(asset!("alternatives")),
     }
+}
+
+/// Every wording of a group under the name of its first.
+fn grouped(groups: &[Vec<String>]) -> Phrases<String> {
+    let mut index = Phrases::default();
+    for group in groups {
+        for wording in group {
+            index.add(wording, false, group[0].to_lowercase());
+        }
+    }
+    index
+}
+
+fn alternatives(table: AlternativeTable) -> Alternatives {
+    let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let mut all = Alternatives::default();
+    for (at, row) in table.group.into_iter().enumerate() {
+        row.members.into_iter().for_each(|member| groups.entry(member).or_default().push(at));
+        all.holds_for.push((!row.holds_for.is_empty()).then(|| cue_index(&row.holds_for)));
+    }
+    for (member, groups) in groups {
+        all.members.add(&member, false, groups);
+    }
+    all
 }
 
 /// Short forms without a lower-case letter, and all short forms of the abbreviation table, count only as written.

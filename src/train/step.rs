@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::{RunConfig, ScribePolicy},
-    data::{self, Pools},
+    data::{self, Pools, Sifted},
     model::{Policy, policy::Writer},
     scribe,
     task::{
@@ -75,6 +75,8 @@ pub struct Trainer {
     pub algo: Algo,
     pub pools: Pools,
     pub moments: Moments,
+    /// Edits that an injection must not repeat: the corpus's and the run's own.
+    pub known: scribe::Pool,
 }
 
 /// Tokens the Scribe writes between two looks at the controls.
@@ -87,11 +89,18 @@ impl Trainer {
     pub fn new(config: RunConfig, policy: Policy, pools: Pools) -> Trainer {
         let moments = Moments::zeros(policy.adapter.vars());
         let algo = Algo::resolve(&config.algo);
-        Trainer { config, policy, algo, pools, moments }
+        let known = scribe::Pool::new(config.scribe.novelty_for(config.data.source), &pools.errors);
+        Trainer { config, policy, algo, pools, moments, known }
     }
 
     /// Runs step `step` (counted from 1). `watch` hears everything and can abort up to the update; after that a step completes.
-    pub fn step(&mut self, step: u32, watch: &mut dyn FnMut(Event) -> Flow) -> Result<StepOutcome> {
+    /// `sift` applies hand labels: what it leaves out never reaches the Doctor.
+    pub fn step(
+        &mut self,
+        step: u32,
+        watch: &mut dyn FnMut(Event) -> Flow,
+        sift: &mut dyn FnMut(&[Arc<Sample>]) -> Result<Sifted>,
+    ) -> Result<StepOutcome> {
         let mut report = StepReport { step, ..StepReport::default() };
 
         // 1. The Scribe: a quarter per quadrant of accepted samples.
@@ -103,18 +112,24 @@ impl Trainer {
         let clock = Instant::now();
         ask(watch, Event::Phase { phase: Phase::Gate, total: samples.len() })?;
         samples.iter().try_for_each(|s| check_label(s))?;
+        let sifted = sift(&samples)?;
+        for (why, n) in sifted.reasons() {
+            *report.rejections.entry(why).or_default() += n;
+        }
+        let (samples, kept) = (sifted.all(), sifted.kept);
+        kept.iter().try_for_each(|s| check_label(s))?;
         time(&mut report, Phase::Gate, clock, 0);
 
         // 3. The Doctor: one prefill a sample, k completions.
         let clock = Instant::now();
-        let completions = self.consult(&samples, step, watch)?;
+        let completions = self.consult(&kept, step, watch)?;
         let tokens = completions.iter().flatten().map(|c| c.tokens.len() as u64).sum();
         time(&mut report, Phase::Doctor, clock, tokens);
 
         // 4. Verdict and reward, deterministic.
         let clock = Instant::now();
-        ask(watch, Event::Phase { phase: Phase::Reward, total: samples.len() * self.config.doctor.completions })?;
-        let mut rollouts = self.judge(&samples, completions);
+        ask(watch, Event::Phase { phase: Phase::Reward, total: kept.len() * self.config.doctor.completions })?;
+        let mut rollouts = self.judge(&kept, completions);
         for rollout in &rollouts {
             ask(watch, Event::Rollout(rollout))?;
         }
@@ -122,12 +137,14 @@ impl Trainer {
 
         // 5. REINFORCE++: advantages, clipped loss, gradients, AdamW.
         let clock = Instant::now();
-        let (updated, tokens) = self.learn(&rollouts, watch)?;
+        // Hand labels can leave nothing to learn from.
+        let (updated, tokens) = if rollouts.is_empty() { Default::default() } else { self.learn(&rollouts, watch)? };
         let flat = updated.advantages.iter().flatten();
         rollouts.iter_mut().zip(flat).for_each(|(rollout, advantage)| rollout.advantage = Some(*advantage));
         time(&mut report, Phase::Update, clock, tokens);
 
         fill(&mut report, &rollouts, &samples, &updated);
+        self.known.learn(samples.iter().map(|sample| sample.as_ref()));
         Ok(StepOutcome { report, samples, rollouts })
     }
 
@@ -155,7 +172,11 @@ impl Trainer {
         };
         let style = self.config.prompt_style();
         let mut writer = Watched { writer, watch: &watch };
-        let draw = scribe::draw(&sources, step, self.config.seed, &self.config.scribe, style, &mut writer, &mut on_sample);
+        let asks = self.config.scribe.votes > 0 || self.config.scribe.pair_judge;
+        let mut judge = asks.then(|| Watched { writer: self.policy.base(), watch: &watch });
+        let scribe = scribe::Scribe { config: &self.config.scribe, style, seed: self.config.seed, pool: &self.known };
+        let judge = judge.as_mut().map(|judge| judge as &mut dyn Generate);
+        let draw = scribe.draw(&sources, step, &mut writer, judge, &mut on_sample);
         let draw =
             draw.map_err(|e| if matches!(e.downcast_ref(), Some(scribe::ScribeError::Aborted)) { Aborted.into() } else { e })?;
         report.rejections = draw.rejections;

@@ -1,11 +1,12 @@
 //! The one table of actions: dispatch, key hints and the help overlay are all made from it.
 
-use super::screen::Screen;
+use super::screen::{Elsewhere, Screen};
 
 /// Everything a key can mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     Go(Screen),
+    Visit(Elsewhere),
     PauseResume,
     Leave,
     Help,
@@ -76,7 +77,7 @@ const fn row(
     hint: &'static str,
     doc: &'static str,
 ) -> ActionRow {
-    let steers = matches!(action, Action::PauseResume | Action::StepPhase | Action::StepOnce);
+    let steers = matches!(action, Action::PauseResume | Action::StepPhase | Action::StepOnce | Action::Visit(Elsewhere::Label));
     ActionRow { action, name, keys, doc, hint, steers, screens }
 }
 
@@ -105,6 +106,8 @@ pub const ACTIONS: &[ActionRow] = &[
     row(ALL, (Action::StepOnce, "step-once"), &[">"], "step", "Run to the end of this step, then pause"),
     row(ALL, (Action::Go(Screen::Live), "go-live"), &["1"], "", "Go to the Live screen"),
     row(ALL, (Action::Go(Screen::Inspect), "go-inspect"), &["2"], "", "Go to the Inspect screen"),
+    row(ALL, (Action::Visit(Elsewhere::Label), "label"), &["3"], "", "Judge the Scribe's samples; leaving comes back here"),
+    row(ALL, (Action::Visit(Elsewhere::Runs), "runs"), &["5"], "", "Choose another run of this machine"),
     row(ALL, (Action::Go(Screen::Log), "go-log"), &["6"], "", "Go to the Log screen"),
     row(LIVE, (Action::Follow, "follow"), &["f"], "freeze", "Freeze what is shown, or follow the newest completion"),
     row(BOTH, (Action::NextPanel, "next-panel"), &["tab"], "panel", "Go to the next panel"),

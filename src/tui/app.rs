@@ -13,7 +13,7 @@ use super::{
     panel::{self, PANELS, Panel},
     phases::Phases,
     query::{Loaded, Query},
-    screen::{self, Screen},
+    screen::{self, Elsewhere, Screen},
     theme::Theme,
     widget::cut,
 };
@@ -50,6 +50,8 @@ pub enum Effect {
     /// Leave; the run goes on.
     Detach,
     /// Leave; [`App::outcome`] says why.
+    /// Leave for a screen with a loop of its own.
+    Visit(Elsewhere),
     Quit,
 }
 
@@ -259,6 +261,7 @@ impl App {
             Action::Leave => self.overlay = Some(Overlay::Leave),
             Action::Help => self.overlay = Some(Overlay::Help { top: 0 }),
             Action::Go(screen) => return self.go(screen),
+            Action::Visit(place) => return Some(Effect::Visit(place)),
             action if self.screen == Screen::Inspect => return self.inspect(action),
             Action::Follow => {
                 self.follow.toggle(&self.live);

@@ -42,6 +42,7 @@ use ratatui::{
 };
 
 pub use app::{App, Effect, Event};
+pub use screen::Elsewhere;
 pub use terminal::{TerminalError, TerminalGuard};
 pub use theme::{Theme, ThemeError};
 
@@ -68,6 +69,8 @@ pub enum Leave {
     RunEnded,
     /// The trainer's socket closed before the run ended.
     ConnectionLost,
+    /// For another screen, and then back.
+    Visit(Elsewhere),
 }
 
 /// What the caller decides about the screen.
@@ -155,7 +158,7 @@ pub fn run(
                 drop(channel.0.send(Event::Loaded(Box::new(Loaded::Failed { query, why }))));
             }
         },
-        Effect::Detach | Effect::Quit => {}
+        Effect::Detach | Effect::Quit | Effect::Visit(_) => {}
     };
     let frame = if std::env::var_os("SSH_CONNECTION").is_some() { SLOW_FRAME } else { FRAME };
     let leave = drive(&mut app, channel.1, frame, &mut draw, &mut perform);
@@ -211,6 +214,7 @@ pub fn drive(
             None => {}
             Some(Effect::Detach) => return Ok(Leave::Detached),
             Some(Effect::Quit) => return Ok(app.outcome()),
+            Some(Effect::Visit(place)) => return Ok(Leave::Visit(place)),
             Some(effect) => perform(effect),
         }
     }

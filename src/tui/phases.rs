@@ -52,7 +52,9 @@ impl Phases {
         if phase == current && !committed {
             return Standing::Active;
         }
-        let over = current != Phase::Warmup && phase != Phase::Warmup && (committed || phase < current);
+        // Before step 1 there is an evaluation, and nothing came before it.
+        let stepping = live.step > 0 && current != Phase::Warmup && phase != Phase::Warmup;
+        let over = stepping && (committed || phase < current);
         let seen = self.marks.iter().rev().find(|m| m.phase == phase).copied();
         let timed = report.and_then(|r| timing(r, phase)).map(|t| {
             let done = seen.map_or(0, |m| m.done);

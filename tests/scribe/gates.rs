@@ -2,7 +2,7 @@
 
 use medserl::config::ScribeConfig;
 use medserl::scribe::gate::Gates;
-use medserl::scribe::{Lexicon, augment, gate, injection};
+use medserl::scribe::{Lexicon, Pool, augment, gate, injection, wrong};
 use medserl::task::{ErrorKind, Label, LabelledNote, Note};
 
 use super::{clinic_note, note};
@@ -75,6 +75,7 @@ fn refusals(sentence: u32, old: &str, new: &str, kind: ErrorKind) -> Vec<String>
         &clinic_note(),
         &note,
         &injection::parse(&line).unwrap(),
+        &Pool::default(),
         &ScribeConfig::default(),
         Lexicon::standard(),
         &mut gates,
@@ -114,13 +115,112 @@ fn injection_gates_refuse_what_is_no_error() {
         (6, "Ceftriaxone", "Vancomycin", Diagnosis, "kind-fits"),
         (5, "Neisseria gonorrhoeae", "Escherichia coli", Treatment, "kind-fits"),
         (5, "septic arthritis", "gout", Pharmacotherapy, "kind-fits"),
-        (6, "Ceftriaxone", "one two three four five six seven eight nine ten eleven twelve thirteen", Treatment, "edit-budget"),
+        (
+            6,
+            "Ceftriaxone",
+            "one two three four five six seven eight nine ten eleven twelve and some more",
+            Treatment,
+            "edit-budget",
+        ),
         (6, "Ceftriaxone", "An extraordinarily long description of another medication", Treatment, "length-ratio"),
+        (6, "Ceftriaxone", "8", Pharmacotherapy, "counterpart"),
+        (6, "Ceftriaxone", "Knee arthroscopy", Pharmacotherapy, "counterpart"),
+        (6, "Ceftriaxone", "Asthma", Treatment, "counterpart"),
+        (5, "Neisseria gonorrhoeae", "blood", CausalOrganism, "counterpart"),
+        (5, "septic arthritis", "Candida albicans", CausalOrganism, "counterpart"),
+        (5, "septic arthritis", "ceftriaxone", Diagnosis, "counterpart"),
+        (6, "Ceftriaxone", "Cefotaxime", Pharmacotherapy, "alternative"),
+        (6, "Ceftriaxone", "Asthma", Management, "counterpart"),
+        (5, "septic arthritis", "gout", Management, "kind-fits"),
     ];
     for (sentence, old, new, kind, expected) in cases {
         let found = refusals(sentence, old, new, kind);
         assert!(found.iter().any(|g| g == expected), "{old} → {new}: {found:?}");
     }
+}
+
+/// All gates of wrongness that refuse an edit of a sentence in a note that says nothing else.
+fn refused_edits(before: &str, after: &str, kind: ErrorKind) -> Vec<&'static str> {
+    let lexicon = Lexicon::standard();
+    let outcomes = [
+        ("elaboration", wrong::not_elaboration(lexicon, kind, before, after)),
+        ("kind-fits", wrong::kind_fits(lexicon, kind, before, after)),
+        ("counterpart", wrong::counterpart(lexicon, kind, before, after)),
+        ("frame", wrong::frame_fits(lexicon, kind, before, after)),
+        ("alternative", wrong::not_alternative(lexicon, before, before, after)),
+    ];
+    outcomes.into_iter().filter(|(_, outcome)| outcome.is_err()).map(|(gate, _)| gate).collect()
+}
+
+#[test]
+fn edits_are_judged_by_what_they_exchange_and_where() {
+    use ErrorKind::*;
+    let cases: [(&str, &str, ErrorKind, &[&str]); 15] = [
+        ("The next step is cystoscopy.", "The next step is splenectomy.", Management, &[]),
+        ("The next step is cystoscopy.", "The next step is splenectomy.", Treatment, &["frame"]),
+        ("The patient is diagnosed with malaria.", "The patient is diagnosed with dengue fever.", Diagnosis, &[]),
+        ("The causal organism is Candida.", "The causal organism is Giardia.", CausalOrganism, &[]),
+        ("The causal organism is Candida.", "The causal organism is G6PD testing.", CausalOrganism, &["counterpart"]),
+        // Left out of what is done, a drug may be an error; an attribute of a disease need not be.
+        ("Ceftriaxone and vancomycin are given.", "Ceftriaxone is given.", Management, &[]),
+        ("She has bacterial pneumonia.", "She has pneumonia.", Diagnosis, &["elaboration"]),
+        (
+            "Doxycycline is given for a skin abscess.",
+            "Vancomycin is given for a skin abscess.",
+            Pharmacotherapy,
+            &["alternative"],
+        ),
+        ("Doxycycline is given for rickettsial fever.", "Vancomycin is given for rickettsial fever.", Pharmacotherapy, &[]),
+        ("Tylenol was given.", "Ibuprofen was given.", Pharmacotherapy, &[]),
+        ("Prilosec was given.", "Pantoprazole was given.", Pharmacotherapy, &["alternative"]),
+        // Two drugs exchanged, of which one stands for one of the old: still another answer.
+        ("Omeprazole and amoxicillin.", "Pantoprazole and ranitidine.", Pharmacotherapy, &[]),
+        ("He is given insulin.", "He is given 4 units.", Pharmacotherapy, &["counterpart"]),
+        ("An MRI was ordered.", "A CT was ordered.", Management, &[]),
+        ("The team arranges colonoscopy.", "The team arranges asthma.", Management, &["counterpart"]),
+    ];
+    for (before, after, kind, expected) in cases {
+        assert_eq!(refused_edits(before, after, kind), expected, "{before} → {after}");
+    }
+}
+
+#[test]
+fn rare_edits_are_named_not_refused() {
+    let rare = |before: &str, after: &str| wrong::rare(Lexicon::standard(), before, after).unwrap();
+    assert_eq!(rare("Ceftriaxone was given.", "Aspirin was given."), "-");
+    assert_eq!(
+        rare("He denies pain in the left arm for 2 days.", "He has pain in the right arm for 3 days."),
+        "number, negation, laterality"
+    );
+    assert_eq!(rare("acute pain, mild", "chronic pain, severe"), "time, comparator");
+}
+
+#[test]
+fn miscounted_sentences_are_found_by_their_words() {
+    let located = |sentence: u32, old: &str| {
+        let mut proposal = injection::parse(GOOD).unwrap();
+        (proposal.sentence, proposal.old) = (sentence, old.to_owned());
+        (injection::locate(&clinic_note(), &mut proposal), proposal.sentence)
+    };
+    assert_eq!(located(6, "Ceftriaxone"), (None, 6));
+    assert_eq!(located(4, "Ceftriaxone"), (Some(4), 6));
+    assert_eq!(located(6, "metformin 500 mg"), (Some(6), 2));
+    // Nowhere, or in several sentences: what the writer named is left as it is, for the splice to refuse.
+    assert_eq!(located(6, "insulin"), (None, 6));
+    assert_eq!(located(6, "pain"), (None, 6));
+}
+
+#[test]
+fn the_new_words_replace_the_old() {
+    let outcome = |new: &str, text: &str| {
+        let mut proposal = injection::parse(GOOD).unwrap();
+        proposal.new = new.to_owned();
+        wrong::span_applied(&clinic_note(), &clinic_note().with_sentence(6, text).unwrap(), &proposal)
+    };
+    assert!(outcome("Aspirin", "Aspirin was prescribed.").is_ok());
+    assert!(outcome("no ceftriaxone", "No ceftriaxone was prescribed.").is_ok());
+    assert!(outcome("Aspirin", "Ceftriaxone was prescribed.").is_err());
+    assert!(outcome("Aspirin", "Aspirin was prescribed, not ceftriaxone.").is_err());
 }
 
 #[test]
@@ -199,6 +299,18 @@ fn augmentation_gates_refuse_changed_facts() {
         (0, "A 53-year-old man comes in with fever and pain of the left knee after 2 days.", "time"),
         (0, "A 53-year-old man comes in with severe fever and pain of the left knee for 2 days.", "comparator"),
         (0, "A 53-year-old man and his wife come in with fever and left knee pain for 2 days.", "person"),
+        (0, "A 53-year-old boy comes in with fever and pain of the left knee for 2 days.", "age"),
+        (0, "A 53-year-old man comes in with fever and swelling of the left knee for 2 days.", "findings"),
+        (0, "A 53-year-old man comes in with fever, rash and pain of the left knee for 2 days.", "findings"),
+        (0, "A 53-year-old man comes in with fever and pain and pain of the left knee for 2 days.", "echo"),
+        (5, "Joint cultures grew Neisseria gonorrhoeae and secondary septic arthritis was diagnosed.", "findings"),
+        (5, "There were Neisseria gonorrhoeae and septic arthritis.", "telling-words"),
+        (
+            5,
+            "Joint fluid sent off by courier to some distant institute beyond seven green hills grew what its staff called \
+             Neisseria gonorrhoeae, so the wise clinicians concluded, and septic arthritis was diagnosed.",
+            "telling-words",
+        ),
         (2, "Chest pain is reported by him, and metformin 500 mg is taken twice daily.", "negation"),
         (2, "She denies having chest pain and is on metformin 500 mg twice daily.", "sex"),
         (2, "He denies having chest pain and is on metformin 500 mg once daily.", "time"),

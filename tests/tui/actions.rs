@@ -52,6 +52,7 @@ fn happened(action: Action, screen: Screen, before: &Reader, after: &Reader) -> 
     let watched = |reader: &Reader| reader.app.follow.watched().map(|key| key.sibling);
     match (action, screen) {
         (Action::Go(to), _) => after.app.screen == to,
+        (Action::Visit(place), _) => after.effects == [Effect::Visit(place)],
         (Action::PauseResume, _) => after.effects == [Effect::Send(Control::Pause)],
         (Action::StepPhase, _) => after.effects == [Effect::Send(Control::StepPhase)],
         (Action::StepOnce, _) => after.effects == [Effect::Send(Control::StepOnce)],

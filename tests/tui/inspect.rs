@@ -22,7 +22,10 @@ use medserl::attach::Notice;
 fn the_list_and_the_rollout_stand_side_by_side() {
     let reader = Reader::inspecting(3, (120, 40));
     let screen = reader.shown();
-    assert_shows(&screen, &["1 Live  2·Inspect  6 Log", "Rollouts  48", "step ↓", "▸ AE-0003-00/1", "●TP", "+1.10"]);
+    assert_shows(
+        &screen,
+        &["1 Live  2·Inspect  3 Label  5 Runs  6 Log", "Rollouts  48", "step ↓", "▸ AE-0003-00/1", "●TP", "+1.10"],
+    );
     assert_shows(&screen, &["AE-0003-00  completion 1/4", "● TP true positive", "= format +0.10, outcome +1.00"]);
     assert_shows(&screen, &["advantage +0.85", "less its group's mean +1.02", "siblings · 2 of 4 right", "✗XX", "▼FN"]);
     assert_shows(&screen, &["⟦Metformin [-1000-] +5000+ mg twice daily is started.⟧", "thinking", "Lisinopril 10 mg daily"]);
@@ -243,7 +246,7 @@ fn a_tiny_terminal_still_lists_filters_and_reads() {
 #[test]
 fn screens_have_numbers_and_the_log_has_one() {
     let mut reader = Reader::new(1, (80, 24));
-    assert_shows(&reader.shown(), &["1·Live  2 Inspect  6 Log"]);
+    assert_shows(&reader.shown(), &["1·Live  2 Inspect  3 Label  5 Runs  6 Log"]);
     reader.press("6");
     assert_eq!(reader.app.screen, Screen::Log);
     let screen = reader.shown();

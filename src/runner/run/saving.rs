@@ -49,6 +49,9 @@ impl Run {
     /// Brings the store, the alarms and the callers to where the checkpoint stands.
     fn recall(&mut self) -> Result<()> {
         let discarded = self.store.discard_after(self.step)?;
+        for step in 1..=self.step {
+            self.trainer.known.learn(&self.store.samples(step)?);
+        }
         if let Some(saved) = self.saved {
             self.outlet.say(Level::Info, &format!("continuing after step {saved}"));
         }

@@ -12,7 +12,7 @@ use crate::{
         keymap,
         panel::Panel,
         phases,
-        screen::Screen,
+        screen::{Screen, TABS},
         theme::Token,
         widget::{cut, number},
     },
@@ -20,12 +20,12 @@ use crate::{
 
 /// `1·Live 2 Inspect 6 Log`: every screen there is, the present one bright.
 fn tabs(app: &App) -> Vec<Span<'static>> {
-    let tab = |(i, screen): (usize, Screen)| {
-        let (mark, token) = if screen == app.screen { ('·', Token::Key) } else { (' ', Token::Dim) };
+    let tab = |(i, (key, title, screen)): (usize, (char, &'static str, Option<Screen>))| {
+        let (mark, token) = if screen == Some(app.screen) { ('·', Token::Key) } else { (' ', Token::Dim) };
         let gap = if i == 0 { "" } else { "  " };
-        [Span::raw(gap), Span::styled(format!("{}{mark}{}", screen.number(), screen.title()), app.theme.style(token))]
+        [Span::raw(gap), Span::styled(format!("{key}{mark}{title}"), app.theme.style(token))]
     };
-    Screen::ALL.into_iter().enumerate().flat_map(tab).collect()
+    TABS.into_iter().enumerate().flat_map(tab).collect()
 }
 
 /// Program, run, screens, model; the help key at the right.

@@ -36,6 +36,7 @@ pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
 fn title(app: &App) -> String {
     match app.live.phase {
         Some(Phase::Warmup) => "Warm-up".to_owned(),
+        Some(Phase::Eval) if app.live.step == 0 => "Before step 1".to_owned(),
         _ if app.live.steps_total > 0 => format!("Step {} / {}", app.live.step, app.live.steps_total),
         _ => format!("Step {}", app.live.step),
     }

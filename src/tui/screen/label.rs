@@ -92,7 +92,8 @@ fn places(app: &LabelApp, area: Rect) -> Places {
             places.header = Rect { height: 1, ..rest };
             rest = Rect { y: rest.y + 1, height: rest.height - 1, ..rest };
         }
-        let decide = if app.mode == Mode::Card { 0 } else { (rest.height / 2).max(1).min(rest.height) };
+        let asks = matches!(app.mode, Mode::Reasons | Mode::Typing { .. });
+        let decide = if asks { decide::ROWS.min(rest.height) } else { 0 };
         places.decide = take_bottom(&mut rest, decide);
         places.note = rest;
         return places;
@@ -111,7 +112,9 @@ fn places(app: &LabelApp, area: Rect) -> Places {
     if area.height >= ORIGINAL_MIN_ROWS {
         places.history = take_bottom(&mut rest, HISTORY_ROWS);
     }
-    let decide = decide::ROWS.min(rest.height / 2);
+    // A question must show all its answers.
+    let share = if app.mode == Mode::Card { rest.height / 2 } else { rest.height.saturating_sub(3) };
+    let decide = decide::ROWS.min(share);
     places.decide = take_bottom(&mut rest, decide);
     if area.height >= ORIGINAL_MIN_ROWS && app.show_original && !app.hidden() {
         let rows = (rest.height / 3).min(10);
@@ -160,7 +163,7 @@ fn header(app: &LabelApp, columns: usize) -> Line<'static> {
         cut::part(format!("{left} left"), app.theme.style(Token::Text)),
         cut::part(format!("{} (T)", app.setup.task.name()), dim),
         cut::part(format!("{} (Q)", order_name(app.setup.order)), dim),
-        cut::part(format!("{} on disk", app.session.done.len()), dim),
+        cut::part(format!("{} decided", app.session.done.len()), dim),
         cut::part(cut::clean(&app.setup.annotator), dim),
     ];
     cut::segments(parts, " · ", columns)

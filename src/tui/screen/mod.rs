@@ -23,6 +23,22 @@ pub enum Screen {
     Log,
 }
 
+/// Screens with a loop of their own: the client leaves for them and attaches again afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Elsewhere {
+    Label,
+    Runs,
+}
+
+/// The tab bar: key, title, and the screen where it is one of an attached client's.
+pub const TABS: [(char, &str, Option<Screen>); 5] = [
+    ('1', "Live", Some(Screen::Live)),
+    ('2', "Inspect", Some(Screen::Inspect)),
+    ('3', "Label", None),
+    ('5', "Runs", None),
+    ('6', "Log", Some(Screen::Log)),
+];
+
 impl Screen {
     pub const ALL: [Screen; 3] = [Screen::Live, Screen::Inspect, Screen::Log];
 
