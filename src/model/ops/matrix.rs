@@ -161,8 +161,21 @@ impl Matrix {
         let (m, k) = self.dims()?;
         let n = x.len() / k;
         match self {
-            Matrix::Bf16(half) if n <= FEW => Ok(few_rows(x, k, m, |row, x, out| half.meet(row, x, out))),
-            Matrix::Int8(int) if n <= FEW => Ok(few_rows(x, k, m, |row, x, out| int.meet(row, x, out))),
+            // Inlined by force, as everything inside `vectorised` must be.
+            Matrix::Bf16(half) if n <= FEW => Ok(few_rows(
+                x,
+                k,
+                m,
+                #[inline(always)]
+                |row, x, out| half.meet(row, x, out),
+            )),
+            Matrix::Int8(int) if n <= FEW => Ok(few_rows(
+                x,
+                k,
+                m,
+                #[inline(always)]
+                |row, x, out| int.meet(row, x, out),
+            )),
             _ => {
                 let (mut y, mut scratch) = (vec![0f32; n * m], Vec::new());
                 let panel = self.panel(m, k);
