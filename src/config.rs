@@ -102,6 +102,8 @@ pub enum Precision {
     Bf16,
     /// Projections in 8-bit blocks, the embedding in bf16.
     Int8,
+    /// Projections in 4-bit blocks, the embedding in bf16.
+    Int4,
 }
 
 /// Where notes come from.

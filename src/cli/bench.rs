@@ -26,6 +26,7 @@ enum PrecisionName {
     F32,
     Bf16,
     Int8,
+    Int4,
 }
 
 #[derive(clap::Args)]
@@ -106,6 +107,7 @@ fn precision(name: PrecisionName) -> Precision {
         PrecisionName::F32 => Precision::F32,
         PrecisionName::Bf16 => Precision::Bf16,
         PrecisionName::Int8 => Precision::Int8,
+        PrecisionName::Int4 => Precision::Int4,
     }
 }
 

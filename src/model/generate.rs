@@ -3,9 +3,9 @@
 //! Every completion draws from its own counter stream, keyed by (seed, request stream, completion index), so what it says
 //! does not depend on which others happen to be in the batch, up to the last bits of a matrix product.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
@@ -32,6 +32,8 @@ pub struct Source<'a> {
     /// Tokens that end a completion.
     pub stops: &'a [u32],
     pub seed: u64,
+    /// What the caches of open completions may take together, bytes. Finished ones make room for those of the next prompt.
+    pub cache_bytes: usize,
 }
 
 /// A prompt as tokens, and what to draw from it.
@@ -88,69 +90,127 @@ pub fn generate_tokens(
             sampling.max_tokens
         );
     }
-    let prompts: Vec<&[u32]> = requests.iter().map(|r| r.prompt.as_slice()).collect();
-    let (caches, first_logits) = prefill(source, &prompts)?;
-    let mut slots = open_slots(source, requests);
-    let first: Vec<&[f32]> = slots.iter().map(|s| first_logits[s.request].as_slice()).collect();
-    draw(&mut slots.iter_mut().collect::<Vec<_>>(), &first, sampling, source.stops);
+    let max_slots = source.cache_bytes / Cache::bytes(&source.model.spec, sampling.max_tokens).max(1);
+    let mut slots: Vec<Slot> = Vec::new();
+    let mut prompts: Vec<Option<Cache>> = requests.iter().map(|_| None).collect();
+    let mut next = 0;
     loop {
+        let n_active = slots.iter().filter(|s| s.stop.is_none()).count();
+        let to = admit(requests, next, n_active, max_slots);
+        if to > next {
+            open(source, requests, next..to, sampling, &mut prompts, &mut slots)?;
+            next = to;
+        } else {
+            let mut active: Vec<&mut Slot> = slots.iter_mut().filter(|s| s.stop.is_none()).collect();
+            let logits = decode(source, requests, &prompts, &mut active, sampling.max_tokens)?;
+            let rows: Vec<&[f32]> = logits.chunks(source.model.spec.vocab_size).collect();
+            draw(&mut active, &rows, sampling, source.stops);
+        }
         if !watch(&mut slots)? {
             slots.iter_mut().filter(|s| s.stop.is_none()).for_each(|s| s.stop = Some(StopReason::Aborted));
-        }
-        let mut active: Vec<&mut Slot> = slots.iter_mut().filter(|s| s.stop.is_none()).collect();
-        if active.is_empty() {
+            let unread = next..requests.len();
+            slots.extend(
+                unread.flat_map(|r| siblings(source, requests, r)).map(|s| Slot { stop: Some(StopReason::Aborted), ..s }),
+            );
             return Ok(slots);
         }
-        let logits = decode(source, &prompts, &caches, &mut active)?;
-        let vocab = source.model.spec.vocab_size;
-        let rows: Vec<&[f32]> = logits.chunks(vocab).collect();
-        draw(&mut active, &rows, sampling, source.stops);
-    }
-}
-
-/// Reads every prompt; returns its cache and the logits after its last token.
-fn prefill(source: Source, prompts: &[&[u32]]) -> Result<(Vec<Cache>, Vec<Vec<f32>>)> {
-    let mut caches = vec![Cache::new(source.model.spec.n_layers()); prompts.len()];
-    let mut logits = Vec::with_capacity(prompts.len());
-    let mut from = 0;
-    while from < prompts.len() {
-        let (mut plan, mut ids, mut last) = (Plan::default(), Vec::new(), Vec::new());
-        let mut to = from;
-        while to < prompts.len() && (to == from || ids.len() + prompts[to].len() <= PREFILL_ROWS) {
-            plan.push_root(prompts[to].len());
-            ids.extend_from_slice(prompts[to]);
-            last.push((ids.len() - 1) as u32);
-            to += 1;
+        release(&mut slots, &mut prompts);
+        if next == requests.len() && slots.iter().all(|s| s.stop.is_some()) {
+            return Ok(slots);
         }
-        let (positions, plan) = (plan.positions(), Arc::new(plan));
-        let mut attend = Prefill { plan: &plan, caches: &mut caches[from..to] };
-        let hidden = source.model.forward_with(&ids, positions, source.adapter, &mut attend)?;
-        let rows = candle_core::Tensor::new(last.as_slice(), source.model.device())?;
-        logits.extend(source.model.logits(&hidden.index_select(&rows, 0)?)?.to_vec2::<f32>()?);
-        from = to;
     }
-    Ok((caches, logits))
 }
 
-fn open_slots(source: Source, requests: &[TokenRequest]) -> Vec<Slot> {
-    let slot = |request: usize, sibling: usize| Slot {
+/// One past the last request that may begin now: as many as find room beside `n_active` completions, or one alone that is larger
+/// than all the room; and no more prompt tokens than one forward should read.
+fn admit(requests: &[TokenRequest], next: usize, n_active: usize, max_slots: usize) -> usize {
+    let (mut to, mut n_slots, mut n_rows) = (next, n_active, 0);
+    while let Some(request) = requests.get(to) {
+        let fits = n_slots + request.n_completions <= max_slots && n_rows + request.prompt.len() <= PREFILL_ROWS;
+        let alone = to == next && (n_slots == 0 || n_slots + request.n_completions <= max_slots);
+        if !fits && !alone {
+            break;
+        }
+        (to, n_slots, n_rows) = (to + 1, n_slots + request.n_completions, n_rows + request.prompt.len());
+    }
+    to
+}
+
+/// Reads the prompts of some requests and draws the first token of their completions.
+fn open(
+    source: Source,
+    requests: &[TokenRequest],
+    range: Range<usize>,
+    sampling: Sampling,
+    prompts: &mut [Option<Cache>],
+    slots: &mut Vec<Slot>,
+) -> Result<()> {
+    let (mut plan, mut ids, mut last) = (Plan::default(), Vec::new(), Vec::new());
+    for request in &requests[range.clone()] {
+        plan.push_root(request.prompt.len());
+        ids.extend_from_slice(&request.prompt);
+        last.push((ids.len() - 1) as u32);
+    }
+    let mut caches = vec![Cache::new(source.model.spec.n_layers()); range.len()];
+    let (positions, plan) = (plan.positions(), Arc::new(plan));
+    let mut attend = Prefill { plan: &plan, caches: &mut caches };
+    let hidden = source.model.forward_with(&ids, positions, source.adapter, &mut attend)?;
+    let rows = candle_core::Tensor::new(last.as_slice(), source.model.device())?;
+    let logits: Vec<Vec<f32>> = source.model.logits(&hidden.index_select(&rows, 0)?)?.to_vec2()?;
+    for (request, cache) in range.clone().zip(caches) {
+        prompts[request] = Some(cache);
+    }
+    let first = slots.len();
+    slots.extend(range.clone().flat_map(|r| siblings(source, requests, r)));
+    let mut opened: Vec<&mut Slot> = slots[first..].iter_mut().collect();
+    let rows: Vec<&[f32]> = opened.iter().map(|s| logits[s.request - range.start].as_slice()).collect();
+    draw(&mut opened, &rows, sampling, source.stops);
+    Ok(())
+}
+
+fn siblings(source: Source, requests: &[TokenRequest], request: usize) -> impl Iterator<Item = Slot> {
+    let key = requests[request].stream;
+    (0..requests[request].n_completions).map(move |sibling| Slot {
         request,
         sibling,
         tokens: Vec::new(),
         logprobs: Vec::new(),
-        rng: stream(source.seed, Purpose::Generate, requests[request].stream, sibling as u64),
+        rng: stream(source.seed, Purpose::Generate, key, sibling as u64),
         cache: Cache::new(source.model.spec.n_layers()),
         n_shown: 0,
         stop: None,
-    };
-    (0..requests.len()).flat_map(|r| (0..requests[r].n_completions).map(move |s| (r, s))).map(|(r, s)| slot(r, s)).collect()
+    })
 }
 
-/// One forward for the newest token of every active slot; flat logits (slots, V).
-fn decode(source: Source, prompts: &[&[u32]], caches: &[Cache], active: &mut [&mut Slot]) -> Result<Vec<f32>> {
+/// Frees the caches of finished completions, and of prompts that no open completion needs.
+fn release(slots: &mut [Slot], prompts: &mut [Option<Cache>]) {
+    let mut needed = vec![false; prompts.len()];
+    for slot in slots {
+        match slot.stop {
+            Some(_) => slot.cache = Cache::default(),
+            None => needed[slot.request] = true,
+        }
+    }
+    prompts.iter_mut().zip(needed).filter(|(_, needed)| !needed).for_each(|(prompt, _)| *prompt = None);
+}
+
+/// Logits (active, V) after the last token of every active completion.
+fn decode(
+    source: Source,
+    requests: &[TokenRequest],
+    prompts: &[Option<Cache>],
+    active: &mut [&mut Slot],
+    max_tokens: usize,
+) -> Result<Vec<f32>> {
     let ids: Vec<u32> = active.iter().filter_map(|s| s.tokens.last().copied()).collect();
-    let positions = active.iter().map(|s| (prompts[s.request].len() + s.tokens.len() - 1) as u32).collect();
-    let mut attend = Decode { rows: active.iter_mut().map(|s| (&caches[s.request], &mut s.cache)).collect() };
+    let length = |s: &Slot| requests[s.request].prompt.len();
+    let positions = active.iter().map(|s| (length(s) + s.tokens.len() - 1) as u32).collect();
+    let mut rows = Vec::with_capacity(active.len());
+    for slot in active.iter_mut() {
+        let prompt = prompts[slot.request].as_ref().context("a completion without its prompt")?;
+        rows.push((prompt, length(slot), &mut slot.cache));
+    }
+    let mut attend = Decode { rows, max_tokens };
     let hidden = source.model.forward_with(&ids, Arc::new(positions), source.adapter, &mut attend)?;
     Ok(source.model.logits(&hidden)?.flatten_all()?.to_vec1()?)
 }
@@ -169,31 +229,49 @@ fn draw(slots: &mut [&mut Slot], logits: &[&[f32]], sampling: Sampling, stops: &
     });
 }
 
+/// Logits whose probabilities are summed together.
+const SUMMED: usize = 1024;
+
 /// Draws from softmax(logits / temperature) by inverse CDF, or takes the largest at temperature 0, where the log-prob is that
 /// of the untempered softmax.
 fn pick(logits: &[f32], temperature: f32, rng: &mut ChaCha8Rng) -> (u32, f32) {
     let inverse = if temperature > 0.0 { 1.0 / temperature } else { 1.0 };
-    let mut p = logits.to_vec();
+    let mut top = 0f32;
+    let mut sums = Vec::with_capacity(logits.len().div_ceil(SUMMED));
     simd::vectorised(
         #[inline(always)]
-        || simd::softmax(&mut p, inverse),
+        || {
+            top = simd::max(logits);
+            sums.extend(logits.chunks(SUMMED).map(
+                #[inline(always)]
+                |part| f64::from(simd::sum_of_exps(part, top, inverse)),
+            ));
+        },
     );
+    let total: f64 = sums.iter().sum();
     let token = if temperature > 0.0 {
-        let target = unit(rng) as f32 * simd::sum(&p);
-        let mut sum = 0f32;
-        let found = p.iter().position(|x| {
-            sum += x;
-            sum > target
-        });
-        // Rounding can leave the sum a hair below the target: then the last token with any mass.
-        found.or_else(|| p.iter().rposition(|x| *x > 0.0)).unwrap_or(0)
+        by_inverse_cdf(logits, top, inverse, &sums, unit(rng) * total)
     } else {
-        let best = simd::max(logits);
-        logits.iter().position(|x| *x == best).unwrap_or(0)
+        logits.iter().position(|x| *x == top).unwrap_or(0)
     };
-    let top = simd::max(logits) * inverse;
-    let log_sum = logits.iter().map(|x| f64::from((x * inverse - top).exp())).sum::<f64>().ln() as f32;
-    (token as u32, logits[token] * inverse - top - log_sum)
+    (token as u32, (logits[token] - top) * inverse - total.ln() as f32)
+}
+
+/// The first token at which the running sum of e^((x - top) · inverse) passes `target`; `sums` are those of its parts.
+fn by_inverse_cdf(logits: &[f32], top: f32, inverse: f32, sums: &[f64], target: f64) -> usize {
+    let weight = |x: &f32| f64::from(simd::exp((x - top) * inverse));
+    let (mut sum, mut part) = (0f64, 0);
+    while part + 1 < sums.len() && sum + sums[part] <= target {
+        sum += sums[part];
+        part += 1;
+    }
+    let first = part * SUMMED;
+    let found = logits[first..].iter().position(|x| {
+        sum += weight(x);
+        sum > target
+    });
+    // Rounding can leave the sum a hair below the target: then the last token with any mass.
+    found.map(|i| first + i).or_else(|| logits.iter().rposition(|x| weight(x) > 0.0)).unwrap_or(0)
 }
 
 /// Hands out new text of every slot; text that ends inside a character waits. Returns false where the caller aborts.

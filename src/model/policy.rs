@@ -21,6 +21,9 @@ use crate::{
 /// Sequences longer than this are refused; MEDEC notes with prompt and reasoning stay far below (research: medserl-peers §1.3).
 const MAX_POSITIONS: usize = 4096;
 
+/// What the caches of open completions may take together, bytes; see [`Source::cache_bytes`].
+pub const CACHE_BYTES: usize = 2 << 30;
+
 /// Rows of one forward and backward in training where nothing else is said.
 pub const MICRO_ROWS: usize = 2048;
 
@@ -85,7 +88,8 @@ impl Generate for Writer<'_> {
         on_token: &mut dyn FnMut(usize, usize, &str) -> bool,
     ) -> Result<Vec<Vec<Completion>>> {
         let Policy { model, tokenizer, seed, .. } = self.policy;
-        let source = Source { model, adapter: self.view.as_ref(), stops: &tokenizer.stops, seed: *seed };
+        let source =
+            Source { model, adapter: self.view.as_ref(), stops: &tokenizer.stops, seed: *seed, cache_bytes: CACHE_BYTES };
         generate(source, tokenizer, requests, sampling, on_token)
     }
 }

@@ -5,16 +5,20 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{Read, Seek, SeekFrom},
+    ops::Range,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor, Var};
-use rayon::prelude::*;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde_json::Value;
 
-use super::{ops::matrix::Matrix, random, spec::Spec};
+use super::{
+    ops::matrix::{Kept, Matrix},
+    random,
+    spec::Spec,
+};
 use crate::config::Precision;
 
 /// Prefixes seen in published and saved checkpoints; towers under other names are skipped.
@@ -77,36 +81,26 @@ impl Weights {
         Ok(())
     }
 
-    /// Turns file bytes into what is kept. Of the 8-bit form the embedding is left out: it is the head too, and a rounded head
-    /// moves every log-prob.
+    /// Turns file bytes into what is kept.
     fn keep(&self, name: &str, info: &TensorInfo, bytes: &[u8]) -> Result<Matrix> {
-        let (rows, cols) = match info.shape.as_slice() {
-            [rows, cols] => (*rows, *cols),
-            [cols] => (1, *cols),
+        let (rows, cols, is_matrix) = match info.shape.as_slice() {
+            [rows, cols] => (*rows, *cols, true),
+            [cols] => (1, *cols, false),
             other => anyhow::bail!("shape {other:?}: only vectors and matrices are known"),
         };
-        let halves = || bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
-        let is_matrix = info.shape.len() == 2;
-        let floats: Vec<f32> = match info.dtype {
-            Dtype::BF16 if is_matrix && self.precision != Precision::F32 => {
-                let matrix = Matrix::from_bf16(halves().collect(), rows, cols)?;
-                return if self.precision == Precision::Int8 && name.contains("_proj") {
-                    Ok(matrix.quantised()?)
-                } else {
-                    Ok(matrix)
-                };
-            }
-            Dtype::BF16 => halves().map(|bits| f32::from_bits(u32::from(bits) << 16)).collect(),
-            Dtype::F16 => halves().map(half_to_f32).collect(),
-            Dtype::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        let (size, value): (usize, fn(&[u8]) -> f32) = match info.dtype {
+            Dtype::BF16 => (2, |b| f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16)),
+            Dtype::F16 => (2, |b| half_to_f32(u16::from_le_bytes([b[0], b[1]]))),
+            Dtype::F32 => (4, |b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
             other => anyhow::bail!("{other:?} weights cannot be read; F32, BF16 and F16 can"),
         };
-        let matrix = Matrix::F32(Tensor::from_vec(floats, (rows, cols), &Device::Cpu)?);
-        Ok(match self.precision {
-            Precision::Int8 if is_matrix && name.contains("_proj") => matrix.quantised()?,
-            Precision::Bf16 | Precision::Int8 if is_matrix => matrix.rounded()?,
-            _ => matrix,
-        })
+        let values =
+            |range: Range<usize>| bytes[range.start * cols * size..range.end * cols * size].chunks_exact(size).map(value);
+        if !is_matrix {
+            return Ok(Matrix::Plain(Tensor::from_vec(values(0..1).collect(), (1, cols), &Device::Cpu)?));
+        }
+        let kept = kept(self.precision, name, info.dtype == Dtype::BF16);
+        Ok(Matrix::pack(rows, cols, kept, |rows, out| out.iter_mut().zip(values(rows)).for_each(|(to, v)| *to = v))?)
     }
 
     fn stored(&self, name: &str, shape: &[usize]) -> Result<&Matrix> {
@@ -128,9 +122,9 @@ impl Weights {
     /// A vector in f32, such as a norm's weight.
     pub fn vector(&self, name: &str, len: usize) -> Result<Tensor> {
         match self.stored(name, &[len])? {
-            Matrix::F32(tensor) if tensor.rank() == 1 => Ok(tensor.clone()),
-            Matrix::F32(tensor) => Ok(tensor.reshape(len)?),
-            _ => unreachable!("vectors are kept in f32"),
+            Matrix::Plain(tensor) if tensor.rank() == 1 => Ok(tensor.clone()),
+            Matrix::Plain(tensor) => Ok(tensor.reshape(len)?),
+            Matrix::Packed(_) => anyhow::bail!("{}: {name} is a matrix, not a vector", self.source),
         }
     }
 
@@ -141,13 +135,14 @@ impl Weights {
             let values = match shape.as_slice() {
                 [rows, cols] => {
                     let stream = seed.wrapping_add((index as u64) << 40);
-                    let matrix = match precision {
-                        Precision::F32 | Precision::Stored => Matrix::F32(random_f32(stream, *rows, *cols)?),
-                        Precision::Bf16 | Precision::Int8 => Matrix::from_bf16(random_bf16(stream, rows * cols), *rows, *cols)?,
-                    };
-                    if precision == Precision::Int8 && name.contains("_proj") { matrix.quantised()? } else { matrix }
+                    Matrix::pack(*rows, *cols, kept(precision, &name, false), |rows, out| {
+                        let first = stream + (rows.start * cols) as u64 / 4;
+                        for (i, four) in out.chunks_mut(4).enumerate() {
+                            four.iter_mut().zip(four_draws(first + i as u64)).for_each(|(value, draw)| *value = small(draw));
+                        }
+                    })?
                 }
-                _ => Matrix::F32(Tensor::zeros((1, shape[0]), candle_core::DType::F32, &Device::Cpu)?),
+                _ => Matrix::Plain(Tensor::zeros((1, shape[0]), candle_core::DType::F32, &Device::Cpu)?),
             };
             tensors.insert(name, Stored { shape, values });
         }
@@ -166,9 +161,26 @@ impl Weights {
             };
             vars.push((name, Var::from_tensor(&Tensor::from_vec(values, shape, device)?)?));
         }
-        let stored = |var: &Var| Stored { shape: var.dims().to_vec(), values: Matrix::F32(var.as_tensor().clone()) };
+        let stored = |var: &Var| Stored { shape: var.dims().to_vec(), values: Matrix::Plain(var.as_tensor().clone()) };
         let tensors = vars.iter().map(|(name, var)| (name.clone(), stored(var))).collect();
         Ok((Weights { tensors, precision: Precision::F32, source: "fresh weights".into() }, vars))
+    }
+}
+
+/// How a matrix is kept. Of the block forms the embedding is left out: it is the head too, and a rounded head moves every log-prob.
+fn kept(precision: Precision, name: &str, file_is_bf16: bool) -> Kept {
+    match precision {
+        Precision::F32 => Kept::F32,
+        Precision::Stored => {
+            if file_is_bf16 {
+                Kept::Bf16
+            } else {
+                Kept::F32
+            }
+        }
+        Precision::Int8 if name.contains("_proj") => Kept::Int8,
+        Precision::Int4 if name.contains("_proj") => Kept::Int4,
+        Precision::Bf16 | Precision::Int8 | Precision::Int4 => Kept::Bf16,
     }
 }
 
@@ -183,26 +195,6 @@ fn four_draws(counter: u64) -> [u16; 4] {
 
 fn small(draw: u16) -> f32 {
     (f32::from(draw) / 65_536.0 - 0.5) * 0.07
-}
-
-fn random_bf16(stream: u64, n: usize) -> Vec<u16> {
-    let mut bits = vec![0u16; n];
-    bits.par_chunks_mut(4).enumerate().for_each(|(i, four)| {
-        for (bits, draw) in four.iter_mut().zip(four_draws(stream + i as u64)) {
-            *bits = (small(draw).to_bits() >> 16) as u16;
-        }
-    });
-    bits
-}
-
-fn random_f32(stream: u64, rows: usize, cols: usize) -> Result<Tensor> {
-    let mut values = vec![0f32; rows * cols];
-    values.par_chunks_mut(4).enumerate().for_each(|(i, four)| {
-        for (value, draw) in four.iter_mut().zip(four_draws(stream + i as u64)) {
-            *value = small(draw);
-        }
-    });
-    Ok(Tensor::from_vec(values, (rows, cols), &Device::Cpu)?)
 }
 
 fn weight_std(spec: &Spec, name: &str) -> Option<f32> {

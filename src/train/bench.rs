@@ -18,6 +18,7 @@ use crate::{
         Policy,
         generate::{Slot, Source, TokenRequest, generate_tokens},
         ops::gemm::{Mat, Threads, gemm},
+        policy::CACHE_BYTES,
         random,
         spec::Spec,
     },
@@ -146,7 +147,8 @@ impl Bench {
     fn rollout(&self) -> Result<Vec<Slot>> {
         let view = self.policy.adapter.frozen();
         // No token ends a completion, so that every repetition is the same work.
-        let source = Source { model: &self.policy.model, adapter: Some(&view), stops: &[], seed: self.round };
+        let source =
+            Source { model: &self.policy.model, adapter: Some(&view), stops: &[], seed: self.round, cache_bytes: CACHE_BYTES };
         let request = |(i, prompt): (usize, &Vec<u32>)| TokenRequest {
             prompt: prompt.clone(),
             n_completions: self.work.completions,

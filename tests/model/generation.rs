@@ -15,6 +15,9 @@ use medserl::{
 
 use super::tiny::{awake, chat, model, tokenizer};
 
+/// Room for all completions at once.
+const ROOM: usize = 1 << 30;
+
 const WARM: Sampling = Sampling { temperature: 0.8, max_tokens: 24 };
 
 fn request(text: &str, n_completions: usize, stream: u64) -> GenerateRequest {
@@ -36,7 +39,7 @@ fn write(
     requests: &[GenerateRequest],
     sampling: Sampling,
 ) -> Vec<Vec<Completion>> {
-    let source = Source { model, adapter: Some(view), stops: &tokenizer().stops, seed };
+    let source = Source { model, adapter: Some(view), stops: &tokenizer().stops, seed, cache_bytes: ROOM };
     generate(source, tokenizer(), requests, sampling, &mut |_, _, _| true).unwrap()
 }
 
@@ -102,7 +105,7 @@ fn another_seed_stream_or_sibling_draws_another_text() {
 #[test]
 fn text_arrives_piece_by_piece_and_whole() {
     let (model, view) = (model(), awake().frozen());
-    let source = Source { model: &model, stops: &tokenizer().stops, adapter: Some(&view), seed: 1 };
+    let source = Source { model: &model, stops: &tokenizer().stops, adapter: Some(&view), seed: 1, cache_bytes: ROOM };
     let mut heard = std::collections::BTreeMap::<(usize, usize), String>::new();
     let all = generate(source, tokenizer(), &requests(), WARM, &mut |request, sibling, delta| {
         heard.entry((request, sibling)).or_default().push_str(delta);
@@ -123,7 +126,7 @@ fn text_arrives_piece_by_piece_and_whole() {
 #[test]
 fn drawing_ends_at_once_when_told_to() {
     let (model, view) = (model(), awake().frozen());
-    let source = Source { model: &model, stops: &tokenizer().stops, adapter: Some(&view), seed: 1 };
+    let source = Source { model: &model, stops: &tokenizer().stops, adapter: Some(&view), seed: 1, cache_bytes: ROOM };
     let mut n = 0;
     let all = generate(source, tokenizer(), &requests(), WARM, &mut |_, _, _| {
         n += 1;
@@ -140,8 +143,26 @@ fn drawing_ends_at_once_when_told_to() {
 #[test]
 fn a_prompt_that_cannot_fit_is_refused() {
     let (model, view) = (model(), awake().frozen());
-    let source = Source { model: &model, stops: &tokenizer().stops, adapter: Some(&view), seed: 1 };
+    let source = Source { model: &model, stops: &tokenizer().stops, adapter: Some(&view), seed: 1, cache_bytes: ROOM };
     let long = request(&"fever ".repeat(600), 1, 1);
     let error = generate(source, tokenizer(), &[long], WARM, &mut |_, _, _| true).unwrap_err().to_string();
     assert!(error.contains("512 positions"), "{error}");
+}
+
+#[test]
+fn little_room_for_caches_changes_nothing_but_the_order_of_work() {
+    let (model, view) = (model(), awake().frozen());
+    let all = write(&model, &view, 1, &requests(), WARM);
+    for cache_bytes in [1, 3 * 24 * 1024, 1 << 20] {
+        let source = Source { model: &model, adapter: Some(&view), stops: &tokenizer().stops, seed: 1, cache_bytes };
+        let mut most_open = std::collections::BTreeSet::new();
+        let few = generate(source, tokenizer(), &requests(), WARM, &mut |request, _, _| {
+            most_open.insert(request);
+            true
+        })
+        .unwrap();
+        let tokens = |all: &[Vec<Completion>]| all.iter().flatten().map(|c| c.tokens.clone()).collect::<Vec<_>>();
+        assert_eq!(tokens(&few), tokens(&all), "{cache_bytes} bytes");
+        assert_eq!(most_open.len(), 3, "every request was heard of");
+    }
 }

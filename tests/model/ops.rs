@@ -195,15 +195,15 @@ fn geglu_has_the_gradients_of_gate_and_up() {
 
 #[test]
 fn a_trainable_product_has_both_gradients() {
-    check_gradients(&[tensor(13, &[5, 7], 1.0), tensor(14, &[6, 7], 1.0)], 1, |a| linear(&a[0], &Matrix::F32(a[1].clone())));
+    check_gradients(&[tensor(13, &[5, 7], 1.0), tensor(14, &[6, 7], 1.0)], 1, |a| linear(&a[0], &Matrix::Plain(a[1].clone())));
 }
 
 #[test]
 fn a_frozen_product_passes_the_gradient_and_keeps_none() {
     let w = tensor(14, &[6, 7], 1.0);
-    check_gradients(&[tensor(13, &[5, 7], 1.0)], 1, |a| linear(&a[0], &Matrix::F32(w.clone())));
+    check_gradients(&[tensor(13, &[5, 7], 1.0)], 1, |a| linear(&a[0], &Matrix::Plain(w.clone())));
     let x = Var::from_tensor(&tensor(13, &[5, 7], 1.0)).unwrap();
-    let grads = linear(&x, &Matrix::F32(w.clone())).unwrap().sum_all().unwrap().backward().unwrap();
+    let grads = linear(&x, &Matrix::Plain(w.clone())).unwrap().sum_all().unwrap().backward().unwrap();
     assert!(grads.get(&x).is_some() && grads.get(&w).is_none());
 }
 
@@ -211,12 +211,12 @@ fn a_frozen_product_passes_the_gradient_and_keeps_none() {
 fn an_adapted_product_has_the_gradients_of_input_a_and_b() {
     let w = tensor(15, &[6, 7], 1.0);
     let arguments = [tensor(16, &[5, 7], 1.0), tensor(17, &[3, 7], 1.0), tensor(18, &[6, 3], 1.0)];
-    check_gradients(&arguments, 1, |a| lora_linear(&a[0], &Matrix::F32(w.clone()), &a[1], &a[2], 1.5));
+    check_gradients(&arguments, 1, |a| lora_linear(&a[0], &Matrix::Plain(w.clone()), &a[1], &a[2], 1.5));
     let [x, a, b] = &arguments;
     let low_rank = x.matmul(&a.t().unwrap()).unwrap().matmul(&b.t().unwrap()).unwrap().affine(1.5, 0.0).unwrap();
     let expected = (x.matmul(&w.t().unwrap()).unwrap() + low_rank).unwrap();
     let expected: Vec<f64> = values(&expected).into_iter().map(f64::from).collect();
-    assert_close(&values(&lora_linear(x, &Matrix::F32(w), a, b, 1.5).unwrap()), &expected, 1e-5);
+    assert_close(&values(&lora_linear(x, &Matrix::Plain(w), a, b, 1.5).unwrap()), &expected, 1e-5);
 }
 
 /// More words than fit one chunk of the vocabulary, targets in both chunks, and scores spread enough for a few words to matter.
@@ -227,9 +227,9 @@ const TARGETS: [u32; 4] = [3, 2047, 2048, 2099];
 fn the_head_has_the_gradients_of_hidden_states_and_embedding() {
     let (h, w) = (tensor(19, &[4, 6], 3.0), tensor(20, &[WORDS, 6], 1.0));
     check_gradients(&[h.clone(), w.clone()], 5, |a| {
-        linear_logprob(&a[0], &Matrix::F32(a[1].clone()), &TARGETS, 0.7)?.get(LOGPROB)
+        linear_logprob(&a[0], &Matrix::Plain(a[1].clone()), &TARGETS, 0.7)?.get(LOGPROB)
     });
-    check_gradients(&[h], 1, |a| linear_logprob(&a[0], &Matrix::F32(w.clone()), &TARGETS, 0.7)?.get(LOGPROB));
+    check_gradients(&[h], 1, |a| linear_logprob(&a[0], &Matrix::Plain(w.clone()), &TARGETS, 0.7)?.get(LOGPROB));
 }
 
 #[test]
@@ -244,12 +244,12 @@ fn the_head_gives_log_probs_and_entropies_of_the_tempered_softmax() {
         entropies.push(-x.iter().map(|x| (x - log_sum).exp() * (x - log_sum)).sum::<f64>());
     }
     let trained = Var::from_tensor(&w).unwrap();
-    for w in [Matrix::F32(w.clone()), Matrix::F32(trained.as_tensor().clone())] {
+    for w in [Matrix::Plain(w.clone()), Matrix::Plain(trained.as_tensor().clone())] {
         let stats = linear_logprob(&h, &w, &TARGETS, 0.7).unwrap();
         assert_close(&values(&stats.get(LOGPROB).unwrap()), &logprobs, 2e-5);
         assert_close(&values(&stats.get(ENTROPY).unwrap()), &entropies, 2e-5);
     }
-    assert!(linear_logprob(&h, &Matrix::F32(w), &[0, 1, 2, WORDS as u32], 1.0).is_err(), "a target beyond the vocabulary");
+    assert!(linear_logprob(&h, &Matrix::Plain(w), &[0, 1, 2, WORDS as u32], 1.0).is_err(), "a target beyond the vocabulary");
 }
 
 #[test]

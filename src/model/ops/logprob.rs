@@ -12,7 +12,7 @@ use super::{
     simd, slice, with_slice,
 };
 
-/// Vocabulary rows per chunk.
+/// Vocabulary rows per chunk, in whole panels.
 const CHUNK: usize = 2048;
 
 /// Rows of the result.
@@ -53,15 +53,12 @@ struct RowSum {
 
 impl Head {
     fn forward(&self, h: &[f32]) -> Result<Vec<f32>> {
-        let (n, (v, k)) = (self.targets.len(), self.w.dims()?);
-        let mut scratch = Vec::new();
+        let (n, (v, _)) = (self.targets.len(), self.w.dims()?);
         let mut rows = vec![RowSum { max: f32::NEG_INFINITY, sum: 0.0, weighted: 0.0, target: 0.0 }; n];
         let mut logits = vec![0f32; n * CHUNK.min(v)];
         for first in (0..v).step_by(CHUNK) {
             let c = CHUNK.min(v - first);
-            self.w.with_rows(first..first + c, &mut scratch, |w| {
-                gemm((n, c, k), Mat::rows(h, k), Mat::t(w, k), &mut logits, c, false, self.inverse_temperature, Threads::All);
-            })?;
+            self.w.features_into(h, first..first + c, self.inverse_temperature, &mut logits[..n * c])?;
             logits[..n * c].par_chunks(c).zip(rows.par_iter_mut()).zip(self.targets.par_iter()).for_each(|((x, row), target)| {
                 let target = *target as usize;
                 if (first..first + c).contains(&target) {
@@ -93,10 +90,10 @@ impl Head {
         let mut scratch = Vec::new();
         for first in (0..v).step_by(CHUNK) {
             let c = CHUNK.min(v - first);
+            let scale = self.inverse_temperature;
+            self.w.features_into(h, first..first + c, scale, &mut logits[..n * c])?;
+            self.slopes(&mut logits[..n * c], first..first + c, stats, grad);
             self.w.with_rows(first..first + c, &mut scratch, |w| {
-                let scale = self.inverse_temperature;
-                gemm((n, c, k), Mat::rows(h, k), Mat::t(w, k), &mut logits, c, false, scale, Threads::All);
-                self.slopes(&mut logits[..n * c], first..first + c, stats, grad);
                 gemm((n, k, c), Mat::rows(&logits, c), Mat::rows(w, k), &mut dh, k, first > 0, scale, Threads::All);
                 if wants_weight {
                     let out = &mut dw[first * k..(first + c) * k];

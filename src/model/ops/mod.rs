@@ -5,14 +5,17 @@
 //! implementation" error, never silently.
 
 pub mod attention;
+pub mod decode;
 pub mod geglu;
 pub mod gemm;
 pub mod linear;
 pub mod logprob;
 pub mod matrix;
 pub mod norm;
+mod panels;
 pub mod rope;
 pub mod simd;
+mod tile;
 
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 

@@ -3,16 +3,35 @@
 
 use std::sync::LazyLock;
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 static ARCH: LazyLock<Arch> = LazyLock::new(Arch::new);
 
 /// Runs `f` compiled for the best instruction set of this machine. `f` must be a closure marked `#[inline(always)]` and so must
 /// what it calls: a closure that is not inlined keeps the baseline instruction set, where every fused multiply-add is a library
 /// call (measured: five times slower GeGLU, three times slower attention).
+///
+/// It is called as `FnMut` for the same reason: calling a closure that borrows as `FnOnce` goes through a shim, which the compiler
+/// inlines only when it feels like it.
 #[inline(always)]
-pub fn vectorised<R>(f: impl FnOnce() -> R) -> R {
-    ARCH.dispatch(f)
+pub fn vectorised<R>(f: impl FnMut() -> R) -> R {
+    struct Kernel<F>(F);
+
+    impl<R, F: FnMut() -> R> WithSimd for Kernel<F> {
+        type Output = R;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(mut self, _simd: S) -> R {
+            (self.0)()
+        }
+    }
+    run(Kernel(f))
+}
+
+/// Runs a kernel written over `pulp`'s vectors with the widest ones of this machine.
+#[inline(always)]
+pub fn run<K: WithSimd>(kernel: K) -> K::Output {
+    ARCH.dispatch(kernel)
 }
 
 /// e^x for f32: branch-free, relative error about 2e-7 (Cephes polynomial after range reduction by ln 2).
@@ -81,6 +100,23 @@ pub fn max(x: &[f32]) -> f32 {
         top = top.max(t);
     }
     top
+}
+
+/// Sum of e^((x - top) · scale).
+#[inline(always)]
+pub fn sum_of_exps(x: &[f32], top: f32, scale: f32) -> f32 {
+    let mut sums = [0f32; LANES];
+    let chunks = x.chunks_exact(LANES);
+    let mut rest = 0f32;
+    for v in chunks.remainder() {
+        rest += exp((v - top) * scale);
+    }
+    for chunk in chunks {
+        for i in 0..LANES {
+            sums[i] += exp((chunk[i] - top) * scale);
+        }
+    }
+    rest + sums.iter().sum::<f32>()
 }
 
 /// y += a x

@@ -1,0 +1,67 @@
+//! The inner product of the packed matrix product: a few rows of x meet one panel of weights in registers. Written once over
+//! `pulp`'s vectors, so that every instruction set found at run time gets its own copy.
+
+use pulp::{Simd, WithSimd};
+
+/// Output features of a panel.
+pub const WIDTH: usize = 32;
+
+/// `sums (rows, WIDTH) += x (rows, depth; row stride x_row) · panel (depth, WIDTH)`.
+pub struct Tiles<'a> {
+    pub panel: &'a [f32],
+    pub x: &'a [f32],
+    pub x_row: usize,
+    pub rows: usize,
+    pub sums: &'a mut [f32],
+}
+
+impl WithSimd for Tiles<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        // Two vectors of accumulators a row; 12 rows fill 24 of 32 registers, 6 rows 12 of 16.
+        let tallest = if S::REGISTER_COUNT >= 32 { 12 } else { 6 };
+        let mut done = 0;
+        while done < self.rows {
+            let (x, sums) = (&self.x[done * self.x_row..], &mut self.sums[done * WIDTH..]);
+            done += match (self.rows - done).min(tallest) {
+                12 => tile::<S, 12>(simd, self.panel, x, self.x_row, sums),
+                8..=11 => tile::<S, 8>(simd, self.panel, x, self.x_row, sums),
+                6..=7 => tile::<S, 6>(simd, self.panel, x, self.x_row, sums),
+                4..=5 => tile::<S, 4>(simd, self.panel, x, self.x_row, sums),
+                2..=3 => tile::<S, 2>(simd, self.panel, x, self.x_row, sums),
+                _ => tile::<S, 1>(simd, self.panel, x, self.x_row, sums),
+            };
+        }
+    }
+}
+
+/// One tile of R rows; additions run along the depth, the same whatever the number of rows. Returns R.
+#[inline(always)]
+fn tile<S: Simd, const R: usize>(simd: S, panel: &[f32], x: &[f32], x_row: usize, sums: &mut [f32]) -> usize {
+    let depth = panel.len() / WIDTH;
+    let step = 2 * S::F32_LANES;
+    let x: [&[f32]; R] = std::array::from_fn(|r| &x[r * x_row..r * x_row + depth]);
+    for first in (0..WIDTH).step_by(step) {
+        let mut acc = [[simd.splat_f32s(0.0); 2]; R];
+        for (r, acc) in acc.iter_mut().enumerate() {
+            let (from, _) = S::as_simd_f32s(&sums[r * WIDTH + first..r * WIDTH + first + step]);
+            *acc = [from[0], from[1]];
+        }
+        for (k, row) in panel.chunks_exact(WIDTH).enumerate() {
+            let (w, _) = S::as_simd_f32s(&row[first..first + step]);
+            let (w0, w1) = (w[0], w[1]);
+            for r in 0..R {
+                let value = simd.splat_f32s(x[r][k]);
+                acc[r][0] = simd.mul_add_e_f32s(value, w0, acc[r][0]);
+                acc[r][1] = simd.mul_add_e_f32s(value, w1, acc[r][1]);
+            }
+        }
+        for (r, acc) in acc.iter().enumerate() {
+            let (to, _) = S::as_mut_simd_f32s(&mut sums[r * WIDTH + first..r * WIDTH + first + step]);
+            (to[0], to[1]) = (acc[0], acc[1]);
+        }
+    }
+    R
+}
