@@ -91,7 +91,7 @@ fn read_notes(args: &ModelArgs) -> Result<()> {
         policy.adapter = Adapter::load(&policy.model.spec, dir, policy.model.device())?;
     }
     let style = RunConfig { model: args.model.clone(), ..RunConfig::default() }.prompt_style();
-    let mut reader = if args.adapter.is_some() { policy.current() } else { policy.base() };
+    let mut reader = if args.adapter.is_some() { policy.current()? } else { policy.base() };
     let mut watch = |reading: Reading| {
         if let Reading::Done(done) = reading {
             eprintln!("{done}/{}", notes.len());

@@ -1,15 +1,16 @@
 //! Prompts with their completions as one flat batch: which row predicts which token.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use candle_core::{Tensor, Var, backprop::GradStore};
+use candle_core::{Tensor, Var};
 
 use super::{
-    gemma3::{Gemma3, OverPlan},
+    gemma3::Gemma3,
     lora::{Adapter, AdapterView, Projection},
     ops::logprob::{ENTROPY, LOGPROB},
     plan::Plan,
+    tape::{Buffers, Pass},
 };
 
 /// A flat batch. Completion token t is predicted by the row of token t-1; token 0 by the last row of its prompt, which all
@@ -64,51 +65,112 @@ impl TokenBatch {
         Ok(model.logprobs(&hidden.index_select(&rows, 0)?, &self.targets, temperature)?)
     }
 
-    /// Backward from sum(slope · log-prob) over the predicted tokens. `slopes` is given log-probs and entropies, `sink` the
-    /// gradients of a range of the adapter's variables: all at once or, with `recompute`, layer by layer.
+    /// Backward from sum(slope · log-prob) over the predicted tokens. `slopes` is given log-probs and entropies; the gradients are
+    /// added to `grads`, one entry for each of the adapter's variables.
     ///
-    /// Recomputing keeps only the input of each layer and runs each layer a second time on the way back (Chen et al. 2016,
+    /// With `recompute` only the input of each layer is kept and each layer runs a second time on the way back (Chen et al. 2016,
     /// 1604.06174): the same gradients, bit for bit, for a third more arithmetic and a small part of the memory.
+    #[allow(clippy::too_many_arguments)]
     pub fn backward(
         &self,
         model: &Gemma3,
         adapter: &Adapter,
         temperature: f32,
         recompute: bool,
-        slopes: impl FnOnce(&[f32], &[f32]) -> Vec<f32>,
-        sink: &mut dyn FnMut(Range<usize>, &GradStore) -> Result<()>,
+        slopes: impl FnOnce(&[f32], &[f32]) -> Vec<f32> + Send,
+        grads: &mut [Vec<f32>],
+        buffers: &mut Buffers,
     ) -> Result<()> {
-        if !recompute {
-            let stats = self.forward(model, Some(&adapter.tracked()), temperature)?;
-            return sink(0..adapter.vars().len(), &weighted(&stats, slopes)?.backward()?);
-        }
-        let (plan, frozen) = (self.plan(), adapter.frozen());
-        let positions = plan.positions();
-        let mut inputs = vec![model.embed(&self.ids)?];
+        let (plan, view) = (self.plan(), adapter.frozen());
+        let pass = Pass { model, adapter: Some(&view), plan: &plan, positions: &plan.positions() };
+        // In the pool, so that its threads are the only ones at work and none has to be woken for every product.
+        rayon::scope(|_| self.backward_by(&pass, temperature, recompute, slopes, grads, buffers))
+    }
+
+    fn backward_by(
+        &self,
+        pass: &Pass,
+        temperature: f32,
+        recompute: bool,
+        slopes: impl FnOnce(&[f32], &[f32]) -> Vec<f32>,
+        grads: &mut [Vec<f32>],
+        buffers: &mut Buffers,
+    ) -> Result<()> {
+        let model = pass.model;
+        let mut inputs: Vec<Vec<f32>> = vec![model.embed(&self.ids)?.flatten_all()?.to_vec1()?];
+        let mut tapes = Vec::new();
         for i in 0..model.spec.n_layers() {
-            let y = model.layer(i, &inputs[i], &positions, Some(&frozen), &mut OverPlan(&plan))?;
+            let (y, tape) = pass.forward(i, &inputs[i], buffers)?;
             inputs.push(y);
+            if recompute {
+                tape.release(buffers);
+            } else {
+                tapes.push(tape);
+            }
         }
-        let end = Var::from_tensor(&inputs.pop().context("the model has no layers")?)?;
-        let rows = Tensor::new(self.rows.as_slice(), model.device())?;
-        let stats = model.logprobs(&model.finish(&end)?.index_select(&rows, 0)?, &self.targets, temperature)?;
-        let mut slope = gradient_of(&weighted(&stats, slopes)?.backward()?, &end)?;
-        let tracked = adapter.tracked();
+        let end = inputs.pop().context("the model has no layers")?;
+        let mut slope = self.head_slope(model, end, temperature, slopes)?;
         for (i, input) in inputs.into_iter().enumerate().rev() {
-            let input = Var::from_tensor(&input)?;
-            let y = model.layer(i, &input, &positions, Some(&tracked), &mut OverPlan(&plan))?;
-            let grads = (y * &slope)?.sum_all()?.backward()?;
+            let tape = match tapes.pop() {
+                Some(tape) => tape,
+                None => {
+                    let (y, tape) = pass.forward(i, &input, buffers)?;
+                    buffers.give([y]);
+                    tape
+                }
+            };
             let n = 2 * Projection::ALL.len();
-            sink(i * n..(i + 1) * n, &grads)?;
-            slope = gradient_of(&grads, &input)?;
+            pass.backward(i, &input, &tape, &mut slope, &mut grads[i * n..(i + 1) * n], buffers)?;
+            tape.release(buffers);
+            buffers.give([input]);
         }
+        buffers.give([slope]);
         Ok(())
+    }
+
+    /// The slope of sum(slope · log-prob) by the last layer's output (N, H).
+    fn head_slope(
+        &self,
+        model: &Gemma3,
+        end: Vec<f32>,
+        temperature: f32,
+        slopes: impl FnOnce(&[f32], &[f32]) -> Vec<f32>,
+    ) -> Result<Vec<f32>> {
+        let end = Var::from_vec(end, (self.n_rows(), model.spec.hidden_size), model.device())?;
+        let rows = Tensor::new(self.rows.as_slice(), model.device())?;
+        let stats = model.logprobs(&model.finish(&end.index_select(&rows, 0)?)?, &self.targets, temperature)?;
+        let grads = weighted(&stats, slopes)?.backward()?;
+        Ok(grads.get(end.as_tensor()).context("the last layer has no gradient")?.flatten_all()?.to_vec1()?)
     }
 
     /// Log-prob and entropy of every predicted token, as plain numbers.
     pub fn score(&self, model: &Gemma3, adapter: Option<&AdapterView>, temperature: f32) -> Result<(Vec<f32>, Vec<f32>)> {
-        let stats = self.forward(model, adapter, temperature)?.detach();
-        Ok((stats.get(LOGPROB)?.to_vec1()?, stats.get(ENTROPY)?.to_vec1()?))
+        self.score_with(model, adapter, temperature, &mut Buffers::default())
+    }
+
+    /// The same in memory that the next batch uses again.
+    pub fn score_with(
+        &self,
+        model: &Gemma3,
+        adapter: Option<&AdapterView>,
+        temperature: f32,
+        buffers: &mut Buffers,
+    ) -> Result<(Vec<f32>, Vec<f32>)> {
+        let plan = self.plan();
+        let pass = Pass { model, adapter, plan: &plan, positions: &plan.positions() };
+        rayon::scope(|_| {
+            let mut x = model.embed(&self.ids)?.flatten_all()?.to_vec1()?;
+            for i in 0..model.spec.n_layers() {
+                let (y, tape) = pass.forward(i, &x, buffers)?;
+                tape.release(buffers);
+                buffers.give([std::mem::replace(&mut x, y)]);
+            }
+            let end = Tensor::from_vec(x, (self.n_rows(), model.spec.hidden_size), model.device())?;
+            let rows = Tensor::new(self.rows.as_slice(), model.device())?;
+            let hidden = model.finish(&end.index_select(&rows, 0)?)?;
+            let stats = model.logprobs(&hidden, &self.targets, temperature)?;
+            Ok((stats.get(LOGPROB)?.to_vec1()?, stats.get(ENTROPY)?.to_vec1()?))
+        })
     }
 }
 
@@ -117,8 +179,4 @@ fn weighted(stats: &Tensor, slopes: impl FnOnce(&[f32], &[f32]) -> Vec<f32>) -> 
     let logprobs = stats.get(LOGPROB)?;
     let slopes = slopes(&logprobs.to_vec1()?, &stats.get(ENTROPY)?.to_vec1()?);
     Ok((&logprobs * Tensor::from_vec(slopes, logprobs.shape(), logprobs.device())?)?.sum_all()?)
-}
-
-fn gradient_of(grads: &GradStore, var: &Var) -> Result<Tensor> {
-    Ok(grads.get(var.as_tensor()).context("a layer's input has no gradient")?.detach())
 }

@@ -17,14 +17,18 @@ use super::{
         matrix::Matrix,
         norm::rms_norm,
         rope::{RopeTable, rope},
+        with_slice,
     },
     plan::Plan,
     spec::Spec,
     weights::Weights,
 };
 
+/// Merged copies of the projections larger than this are not made, bytes.
+const MERGE_BELOW: usize = 1 << 30;
+
 /// One decoder layer's weights; projections are (out, in).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Layer {
     projections: [Matrix; 7],
     input_norm: Tensor,
@@ -36,8 +40,19 @@ struct Layer {
     global: bool,
 }
 
-/// The model. Weights are trainable exactly where the tensors it was built from are variables.
-#[derive(Debug)]
+/// One layer's norm weights as plain values.
+pub struct Norms {
+    pub input: Vec<f32>,
+    pub post_attention: Vec<f32>,
+    pub pre_feedforward: Vec<f32>,
+    pub post_feedforward: Vec<f32>,
+    /// (head_dim)
+    pub q: Vec<f32>,
+    pub k: Vec<f32>,
+}
+
+/// The model. Weights are trainable exactly where the tensors it was built from are variables. A clone shares them.
+#[derive(Clone, Debug)]
 pub struct Gemma3 {
     pub spec: Spec,
     embedding: Matrix,
@@ -112,6 +127,25 @@ impl Gemma3 {
         self.embedding.n_bytes() + self.layers.iter().flat_map(|l| &l.projections).map(Matrix::n_bytes).sum::<usize>()
     }
 
+    /// The model with an adapter added to its projections, for drawing: everything else is shared. `None` where weights are not kept
+    /// in f32, or where the copy would be large.
+    pub fn merged(&self, adapter: &AdapterView) -> Result<Option<Gemma3>> {
+        if self.layers.iter().flat_map(|l| &l.projections).map(Matrix::n_bytes).sum::<usize>() > MERGE_BELOW {
+            return Ok(None);
+        }
+        let mut merged = self.clone();
+        for (i, layer) in merged.layers.iter_mut().enumerate() {
+            for p in Projection::ALL {
+                let ((a, b), w) = (adapter.pair(i, p), &self.layers[i].projections[p as usize]);
+                match with_slice(a, |a| with_slice(b, |b| w.merged(a, b, adapter.scale)))? {
+                    Some(sum) => layer.projections[p as usize] = sum,
+                    None => return Ok(None),
+                }
+            }
+        }
+        Ok(Some(merged))
+    }
+
     pub fn device(&self) -> &Device {
         &self.device
     }
@@ -183,6 +217,31 @@ impl Gemma3 {
     /// Whole logits (N, V): for the sampler and for parity, never for training.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         linear(hidden, &self.embedding)
+    }
+
+    /// The frozen matrix of a projection.
+    pub fn projection(&self, layer: usize, projection: Projection) -> &Matrix {
+        &self.layers[layer].projections[projection as usize]
+    }
+
+    pub fn norms(&self, layer: usize) -> Result<Norms> {
+        let layer = &self.layers[layer];
+        Ok(Norms {
+            input: layer.input_norm.to_vec1()?,
+            post_attention: layer.post_attention_norm.to_vec1()?,
+            pre_feedforward: layer.pre_feedforward_norm.to_vec1()?,
+            post_feedforward: layer.post_feedforward_norm.to_vec1()?,
+            q: layer.q_norm.to_vec1()?,
+            k: layer.k_norm.to_vec1()?,
+        })
+    }
+
+    pub fn rope_table(&self, layer: usize) -> &RopeTable {
+        if self.layers[layer].global { &self.rope_global } else { &self.rope_local }
+    }
+
+    pub fn layer_heads(&self, layer: usize) -> Heads {
+        self.heads(self.layers[layer].global)
     }
 
     fn heads(&self, global: bool) -> Heads {

@@ -98,13 +98,17 @@ pub fn generate_tokens(
         let n_active = slots.iter().filter(|s| s.stop.is_none()).count();
         let to = admit(requests, next, n_active, max_slots);
         if to > next {
-            open(source, requests, next..to, sampling, &mut prompts, &mut slots)?;
+            rayon::scope(|_| open(source, requests, next..to, sampling, &mut prompts, &mut slots))?;
             next = to;
         } else {
             let mut active: Vec<&mut Slot> = slots.iter_mut().filter(|s| s.stop.is_none()).collect();
-            let logits = decode(source, requests, &prompts, &mut active, sampling.max_tokens)?;
-            let rows: Vec<&[f32]> = logits.chunks(source.model.spec.vocab_size).collect();
-            draw(&mut active, &rows, sampling, source.stops);
+            // In the pool, so that its threads are the only ones at work and none has to be woken for every product.
+            rayon::scope(|_| {
+                let logits = decode(source, requests, &prompts, &mut active, sampling.max_tokens)?;
+                let rows: Vec<&[f32]> = logits.chunks(source.model.spec.vocab_size).collect();
+                draw(&mut active, &rows, sampling, source.stops);
+                anyhow::Ok(())
+            })?;
         }
         if !watch(&mut slots)? {
             slots.iter_mut().filter(|s| s.stop.is_none()).for_each(|s| s.stop = Some(StopReason::Aborted));
@@ -242,10 +246,9 @@ fn pick(logits: &[f32], temperature: f32, rng: &mut ChaCha8Rng) -> (u32, f32) {
         #[inline(always)]
         || {
             top = simd::max(logits);
-            sums.extend(logits.chunks(SUMMED).map(
-                #[inline(always)]
-                |part| f64::from(simd::sum_of_exps(part, top, inverse)),
-            ));
+            for part in logits.chunks(SUMMED) {
+                sums.push(f64::from(simd::sum_of_exps(part, top, inverse)));
+            }
         },
     );
     let total: f64 = sums.iter().sum();

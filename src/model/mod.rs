@@ -13,7 +13,9 @@ pub mod plan;
 pub mod policy;
 pub mod random;
 pub mod spec;
+mod tape;
 pub mod tokenizer;
 pub mod weights;
 
 pub use policy::Policy;
+pub use tape::Buffers;

@@ -347,7 +347,7 @@ impl Run {
                 steer.flow() == Flow::Continue
             }
         };
-        let mut reader = self.trainer.policy.current();
+        let mut reader = self.trainer.policy.current()?;
         let Some(graded) = evaluate(&self.held_out, style, max_tokens, &mut reader, &mut watch)? else { return Ok(None) };
         let scores = Scores::with_intervals(&graded, self.trainer.config.seed);
         self.store.add_eval(step, name, &serde_json::to_value(&scores)?)?;

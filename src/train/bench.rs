@@ -18,7 +18,7 @@ use crate::{
         Policy,
         generate::{Slot, Source, TokenRequest, generate_tokens},
         ops::gemm::{Mat, Threads, gemm},
-        policy::CACHE_BYTES,
+        policy::{CACHE_BYTES, Pen},
         random,
         spec::Spec,
     },
@@ -145,10 +145,10 @@ impl Bench {
     }
 
     fn rollout(&self) -> Result<Vec<Slot>> {
-        let view = self.policy.adapter.frozen();
+        let pen = Pen::with(&self.policy.model, self.policy.adapter.frozen())?;
+        let (model, adapter) = pen.of(&self.policy.model);
         // No token ends a completion, so that every repetition is the same work.
-        let source =
-            Source { model: &self.policy.model, adapter: Some(&view), stops: &[], seed: self.round, cache_bytes: CACHE_BYTES };
+        let source = Source { model, adapter, stops: &[], seed: self.round, cache_bytes: CACHE_BYTES };
         let request = |(i, prompt): (usize, &Vec<u32>)| TokenRequest {
             prompt: prompt.clone(),
             n_completions: self.work.completions,

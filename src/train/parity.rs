@@ -15,6 +15,7 @@ use super::{
 use crate::{
     config::{Estimator, Precision},
     model::{
+        Buffers,
         batch::TokenBatch,
         gemma3::{Gemma3, OverPlan},
         lora::{Adapter, AdapterView},
@@ -217,15 +218,13 @@ impl Case {
     }
 
     /// Gradients of sum(slope * logprob), where the slopes may depend on the log-probs.
-    fn backward(&self, batch: &TokenBatch, slopes: impl FnOnce(&[f32]) -> Vec<f32>) -> Result<(Vec<f32>, Gradients)> {
+    fn backward(&self, batch: &TokenBatch, slopes: impl FnOnce(&[f32]) -> Vec<f32> + Send) -> Result<(Vec<f32>, Gradients)> {
         let (mut values, mut grads) = (Vec::new(), Gradients::zeros(self.adapter.vars()));
         let slopes = |logprobs: &[f32], _entropies: &[f32]| {
             values = logprobs.to_vec();
             slopes(logprobs)
         };
-        batch.backward(&self.model, &self.adapter, 1.0, false, slopes, &mut |range, store| {
-            grads.add(self.adapter.vars(), range, store)
-        })?;
+        batch.backward(&self.model, &self.adapter, 1.0, false, slopes, &mut grads.0, &mut Buffers::default())?;
         Ok((values, grads))
     }
 

@@ -6,7 +6,7 @@ use super::optimizer::{AdamW, Gradients, Moments, Schedule};
 use crate::{
     config::SftConfig,
     data::SftExample,
-    model::{Policy, batch::TokenBatch},
+    model::{Buffers, Policy, batch::TokenBatch},
     task::{Generate, GenerateRequest, Sampling, verdict},
 };
 
@@ -93,7 +93,7 @@ fn own_thinking(example: &SftExample, written: &str) -> Option<SftExample> {
 fn gradients(policy: &Policy, batch: &[(Vec<u32>, Vec<u32>)]) -> Result<(Gradients, f64, u64)> {
     let total: usize = batch.iter().map(|(_, completion)| completion.len()).sum();
     let mut grads = Gradients::zeros(policy.adapter.vars());
-    let mut loss_sum = 0f64;
+    let (mut loss_sum, mut buffers) = (0f64, Buffers::default());
     let mut rest = batch;
     while !rest.is_empty() {
         let mut n_rows = 0;
@@ -110,7 +110,7 @@ fn gradients(policy: &Policy, batch: &[(Vec<u32>, Vec<u32>)]) -> Result<(Gradien
             vec![-1.0 / total as f32; logprobs.len()]
         };
         let Policy { model, adapter, recompute, .. } = policy;
-        tokens.backward(model, adapter, 1.0, *recompute, slopes, &mut |range, store| grads.add(adapter.vars(), range, store))?;
+        tokens.backward(model, adapter, 1.0, *recompute, slopes, &mut grads.0, &mut buffers)?;
     }
     Ok((grads, loss_sum, total as u64))
 }

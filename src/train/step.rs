@@ -159,7 +159,7 @@ impl Trainer {
         let sources = data::draw(&self.pools, self.config.seed, step, n);
         let writer = match self.config.scribe.policy {
             ScribePolicy::Base => self.policy.base(),
-            ScribePolicy::Current => self.policy.current(),
+            ScribePolicy::Current => self.policy.current()?,
         };
         // Both the writer's tokens and the finished samples report to the one watcher.
         let watch = RefCell::new(watch);
@@ -215,7 +215,7 @@ impl Trainer {
                 || n_deltas.is_multiple_of(64) && watch(Event::Progress { done: 0, tokens: n_deltas }) == Flow::Abort;
             !aborted
         };
-        let completions = self.policy.current().generate(&requests, sampling, &mut on_token)?;
+        let completions = self.policy.current()?.generate(&requests, sampling, &mut on_token)?;
         anyhow::ensure!(!aborted, Aborted);
         Ok(completions)
     }

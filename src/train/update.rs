@@ -8,7 +8,7 @@ use super::{
     loss::token_loss,
     optimizer::{Gradients, Moments, Schedule},
 };
-use crate::model::{Policy, batch::TokenBatch, random};
+use crate::model::{Buffers, Policy, batch::TokenBatch, random};
 
 /// One prompt with its completions, as tokens.
 #[derive(Clone, Debug)]
@@ -71,6 +71,7 @@ pub fn update(
     let first_of: Vec<usize> = starts(groups);
     let rows_in_all = total_rows(groups, algo);
     let (mut rows_done, mut n_steps) = (0, 0u32);
+    let mut buffers = Buffers::default();
     for epoch in 0..algo.epochs {
         for batch in batches(groups, algo.batch, policy.seed, moments.steps, epoch as u64) {
             let mut grads = Gradients::zeros(policy.adapter.vars());
@@ -82,7 +83,7 @@ pub fn update(
                 let n: usize = micro.iter().map(|g| groups[*g].completions.len()).sum();
                 let view =
                     Micro { groups, ids: &micro, per_token: &per_token, first_of: &first_of, weights: &weights[done..done + n] };
-                view.backward(policy, algo, temperature, &mut grads, &mut sums)?;
+                view.backward(policy, algo, temperature, &mut grads, &mut sums, &mut buffers)?;
                 done += n;
                 rows_done += micro.iter().map(|g| rows(&groups[*g])).sum::<usize>();
                 progress(rows_done, rows_in_all);
@@ -149,11 +150,11 @@ fn episodes<'a>(groups: &'a [PromptGroup], reference: &'a [Vec<f32>]) -> Vec<Epi
 /// Log-probs with the adapter off, one row a completion. Without a KL penalty they only feed the metric, and are computed all the same:
 /// drift from the reference is the first thing to look at when a run goes wrong.
 pub fn reference_logprobs(policy: &Policy, groups: &[PromptGroup], temperature: f32) -> Result<Vec<Vec<f32>>> {
-    let mut all = Vec::new();
+    let (mut all, mut buffers) = (Vec::new(), Buffers::default());
     let ids: Vec<usize> = (0..groups.len()).collect();
     for micro in micro_batches(groups, &ids, policy.micro_rows) {
         let batch = token_batch(groups, &micro);
-        let (logprobs, _) = batch.score(&policy.model, None, temperature)?;
+        let (logprobs, _) = batch.score_with(&policy.model, None, temperature, &mut buffers)?;
         all.extend(batch.spans.iter().map(|(first, len)| logprobs[*first..first + len].to_vec()));
     }
     Ok(all)
@@ -207,16 +208,22 @@ struct Micro<'a> {
 }
 
 impl Micro<'_> {
-    fn backward(&self, policy: &Policy, algo: &Algo, temperature: f32, grads: &mut Gradients, sums: &mut Sums) -> Result<()> {
+    fn backward(
+        &self,
+        policy: &Policy,
+        algo: &Algo,
+        temperature: f32,
+        grads: &mut Gradients,
+        sums: &mut Sums,
+        buffers: &mut Buffers,
+    ) -> Result<()> {
         let batch = token_batch(self.groups, self.ids);
         let slopes = |logprobs: &[f32], entropies: &[f32]| {
             sums.entropy += entropies.iter().map(|e| f64::from(*e)).sum::<f64>();
             self.slopes(algo, logprobs, &batch.spans, sums)
         };
         let Policy { model, adapter, recompute, .. } = policy;
-        batch.backward(model, adapter, temperature, *recompute, slopes, &mut |range, store| {
-            grads.add(adapter.vars(), range, store)
-        })
+        batch.backward(model, adapter, temperature, *recompute, slopes, &mut grads.0, buffers)
     }
 
     /// Slope of the weighted loss for every predicted token.

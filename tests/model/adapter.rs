@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::{Device, Tensor};
 use medserl::{
-    model::{batch::TokenBatch, gemma3::Gemma3, lora::Adapter, ops::logprob::LOGPROB},
+    model::{Buffers, batch::TokenBatch, gemma3::Gemma3, lora::Adapter, ops::logprob::LOGPROB},
     train::optimizer::Gradients,
 };
 
@@ -96,6 +96,21 @@ fn the_gradient_of_the_whole_model_is_the_slope_of_its_loss() {
 }
 
 #[test]
+fn the_gradients_by_hand_are_those_of_autograd() {
+    let (model, adapter) = (model(), awake());
+    for batch in [shared(), separate()] {
+        let mut by_hand = Gradients::zeros(adapter.vars());
+        let n = batch.targets.len();
+        let slopes = |_: &[f32], _: &[f32]| tensor(31, &[n], 1.0).to_vec1().unwrap();
+        batch.backward(&model, &adapter, TEMPERATURE, false, slopes, &mut by_hand.0, &mut Buffers::default()).unwrap();
+        for (((key, _), hand), auto) in adapter.vars().iter().zip(&by_hand.0).zip(gradients(&model, &adapter, &batch)) {
+            let tolerance = 1e-5 * largest(&auto).max(1e-3);
+            hand.iter().zip(&auto).for_each(|(h, a)| assert!((h - a).abs() <= tolerance, "{key}: {h} by hand, {a} by autograd"));
+        }
+    }
+}
+
+#[test]
 fn computing_layers_twice_gives_the_same_bits() {
     let (model, adapter, batch) = (model(), awake(), shared());
     let gradients = |recompute: bool| {
@@ -104,8 +119,7 @@ fn computing_layers_twice_gives_the_same_bits() {
             seen = [logprobs, entropies].concat();
             logprobs.iter().map(|l| 0.5 + l.sin()).collect()
         };
-        let mut sink = |range, store: &_| grads.add(adapter.vars(), range, store);
-        batch.backward(&model, &adapter, TEMPERATURE, recompute, slopes, &mut sink).unwrap();
+        batch.backward(&model, &adapter, TEMPERATURE, recompute, slopes, &mut grads.0, &mut Buffers::default()).unwrap();
         (grads.0, seen)
     };
     let (plain, again) = (gradients(false), gradients(true));
@@ -200,4 +214,16 @@ fn an_adapter_that_is_not_finite_or_not_ours_is_refused() {
         let error = format!("{:#}", Adapter::load(&spec(), dir.path(), &Device::Cpu).unwrap_err());
         assert!(error.contains(named), "{error}");
     }
+}
+
+#[test]
+fn a_merged_adapter_draws_and_scores_as_one_beside_the_weights() {
+    let (model, view) = (model(), awake().frozen());
+    let merged = model.merged(&view).unwrap().expect("f32 weights are merged");
+    let (beside, _) = shared().score(&model, Some(&view), TEMPERATURE).unwrap();
+    let (inside, _) = shared().score(&merged, None, TEMPERATURE).unwrap();
+    let (base, _) = shared().score(&model, None, TEMPERATURE).unwrap();
+    let furthest = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+    assert!(furthest(&beside, &inside) < 1e-4, "{}", furthest(&beside, &inside));
+    assert!(furthest(&beside, &base) > 1e-2, "an adapter that does nothing proves nothing");
 }

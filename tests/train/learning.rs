@@ -50,7 +50,7 @@ fn draw(policy: &Policy, round: u64) -> Vec<Vec<Completion>> {
         .zip(0..)
         .map(|(note, i)| GenerateRequest { chat: chat(note), n_completions: N_DRAWN / 2, stream: 10 * round + i })
         .collect();
-    policy.current().generate(&requests, SAMPLING, &mut |_, _, _| true).unwrap()
+    policy.current().unwrap().generate(&requests, SAMPLING, &mut |_, _, _| true).unwrap()
 }
 
 /// How many completions end in a verdict that says error, or clean; a malformed one says neither.

@@ -51,9 +51,10 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, plan: &Arc<Pl
     q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, Attention { heads, plan: plan.clone() })
 }
 
-struct Attention {
-    heads: Heads,
-    plan: Arc<Plan>,
+/// Attention of one shape over one plan, on plain rows.
+pub struct Attention {
+    pub heads: Heads,
+    pub plan: Arc<Plan>,
 }
 
 impl Attention {
@@ -192,6 +193,26 @@ impl Attention {
         );
     }
 
+    /// q (N, heads * hd), k and v (N, kv heads * hd) → y (N, heads * hd)
+    pub fn forward(&self, q: &[f32], k: &[f32], v: &[f32], y: &mut [f32]) {
+        let tasks = self.tasks();
+        let outs: Vec<Vec<f32>> = tasks.par_iter().map(|task| self.forward_task(*task, q, k, v)).collect();
+        for (task, out) in tasks.iter().zip(&outs) {
+            self.scatter(*task, out, self.heads.group() * self.heads.head_dim, y);
+        }
+    }
+
+    /// The gradients of q, k and v from that of the output.
+    pub fn backward(&self, q: &[f32], k: &[f32], v: &[f32], grad: &[f32], [dq, dk, dv]: [&mut [f32]; 3]) {
+        let tasks = self.tasks();
+        let grads: Vec<[Vec<f32>; 3]> = tasks.par_iter().map(|t| self.backward_task(*t, q, k, v, grad)).collect();
+        for (task, [task_dq, task_dk, task_dv]) in tasks.iter().zip(&grads) {
+            self.scatter(*task, task_dq, self.heads.group() * self.heads.head_dim, dq);
+            self.scatter(*task, task_dk, self.heads.head_dim, dk);
+            self.scatter(*task, task_dv, self.heads.head_dim, dv);
+        }
+    }
+
     /// Writes a task's rows (rows, task width) into columns of the whole (N, width).
     fn scatter(&self, (group, kv_head): (usize, usize), rows: &[f32], task_width: usize, whole: &mut [f32]) {
         let width = task_width * self.heads.n_kv_heads;
@@ -218,12 +239,8 @@ impl CustomOp3 for Attention {
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (q, k, v) = (slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?);
-        let tasks = self.tasks();
-        let outs: Vec<Vec<f32>> = tasks.par_iter().map(|task| self.forward_task(*task, q, k, v)).collect();
         let mut y = vec![0f32; q.len()];
-        for (task, out) in tasks.iter().zip(&outs) {
-            self.scatter(*task, out, self.heads.group() * self.heads.head_dim, &mut y);
-        }
+        self.forward(q, k, v, &mut y);
         Ok((CpuStorage::F32(y), l1.shape().clone()))
     }
 
@@ -235,22 +252,19 @@ impl CustomOp3 for Attention {
         _y: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let tasks = self.tasks();
-        let grads: Vec<[Vec<f32>; 3]> = with_slice(q, |q| {
+        let (mut dq, mut dk, mut dv) = (vec![0f32; q.elem_count()], vec![0f32; k.elem_count()], vec![0f32; v.elem_count()]);
+        let grad = grad.contiguous()?;
+        let sides = [&mut dq[..], &mut dk[..], &mut dv[..]];
+        with_slice(q, |q| {
             with_slice(k, |k| {
                 with_slice(v, |v| {
-                    with_slice(&grad.contiguous()?, |g| {
-                        Ok(tasks.par_iter().map(|t| self.backward_task(*t, q, k, v, g)).collect())
+                    with_slice(&grad, |g| {
+                        self.backward(q, k, v, g, sides);
+                        Ok(())
                     })
                 })
             })
         })?;
-        let (mut dq, mut dk, mut dv) = (vec![0f32; q.elem_count()], vec![0f32; k.elem_count()], vec![0f32; v.elem_count()]);
-        for (task, [task_dq, task_dk, task_dv]) in tasks.iter().zip(&grads) {
-            self.scatter(*task, task_dq, self.heads.group() * self.heads.head_dim, &mut dq);
-            self.scatter(*task, task_dk, self.heads.head_dim, &mut dk);
-            self.scatter(*task, task_dv, self.heads.head_dim, &mut dv);
-        }
         let tensor = |data, like: &Tensor| Tensor::from_vec(data, like.shape(), like.device()).map(Some);
         Ok((tensor(dq, q)?, tensor(dk, k)?, tensor(dv, v)?))
     }

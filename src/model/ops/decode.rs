@@ -115,14 +115,15 @@ fn scores<S: Simd, const H: usize>(simd: S, q: &[f32], hd: usize, part: &Part, c
 #[inline(always)]
 fn softmax(a: &mut [f32], b: &mut [f32], scale: f32) {
     let top = simd::max(a).max(simd::max(b));
-    let exps = |x: &mut [f32]| {
-        for v in x.iter_mut() {
-            *v = simd::exp((*v - top) * scale);
-        }
-        simd::sum(x)
-    };
-    let inverse = 1.0 / (exps(a) + exps(b));
-    a.iter_mut().chain(b).for_each(|v| *v *= inverse);
+    simd::exps(a, top, scale);
+    simd::exps(b, top, scale);
+    let inverse = 1.0 / (simd::sum(a) + simd::sum(b));
+    for v in a.iter_mut() {
+        *v *= inverse;
+    }
+    for v in b.iter_mut() {
+        *v *= inverse;
+    }
 }
 
 /// out (H, hd) += probabilities · visible values.

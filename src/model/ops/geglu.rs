@@ -12,6 +12,42 @@ pub fn geglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     gate.apply_op2(up, Geglu)
 }
 
+/// y = gelu(gate) * up
+pub fn geglu_rows(gate: &[f32], up: &[f32], y: &mut [f32]) {
+    y.par_chunks_mut(CHUNK).zip(gate.par_chunks(CHUNK).zip(up.par_chunks(CHUNK))).for_each(|(y, (gate, up))| {
+        simd::vectorised(
+            #[inline(always)]
+            || {
+                for i in 0..y.len() {
+                    y[i] = gelu_with_slope(gate[i]).0 * up[i];
+                }
+            },
+        );
+    });
+}
+
+/// Gradients of gate and up from that of their product.
+pub fn geglu_rows_backward(gate: &[f32], up: &[f32], grad: &[f32], d_gate: &mut [f32], d_up: &mut [f32]) {
+    d_gate
+        .par_chunks_mut(CHUNK)
+        .zip(d_up.par_chunks_mut(CHUNK))
+        .zip(gate.par_chunks(CHUNK).zip(up.par_chunks(CHUNK)).zip(grad.par_chunks(CHUNK)))
+        .for_each(|((d_gate, d_up), ((gate, up), grad))| {
+            simd::vectorised(
+                #[inline(always)]
+                || {
+                    let n = d_gate.len();
+                    let (gate, up, grad, d_up) = (&gate[..n], &up[..n], &grad[..n], &mut d_up[..n]);
+                    for i in 0..n {
+                        let (value, slope) = gelu_with_slope(gate[i]);
+                        d_gate[i] = grad[i] * up[i] * slope;
+                        d_up[i] = grad[i] * value;
+                    }
+                },
+            );
+        });
+}
+
 struct Geglu;
 
 impl CustomOp2 for Geglu {
@@ -22,16 +58,7 @@ impl CustomOp2 for Geglu {
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         let (gate, up) = (slice(s1, l1)?, slice(s2, l2)?);
         let mut y = vec![0f32; gate.len()];
-        y.par_chunks_mut(CHUNK).zip(gate.par_chunks(CHUNK).zip(up.par_chunks(CHUNK))).for_each(|(y, (gate, up))| {
-            simd::vectorised(
-                #[inline(always)]
-                || {
-                    for i in 0..y.len() {
-                        y[i] = gelu_with_slope(gate[i]).0 * up[i];
-                    }
-                },
-            );
-        });
+        geglu_rows(gate, up, &mut y);
         Ok((CpuStorage::F32(y), l1.shape().clone()))
     }
 
@@ -62,24 +89,7 @@ impl CustomOp3 for GegluGrad {
         let n = gate.len();
         let mut both = vec![0f32; 2 * n];
         let (d_gate, d_up) = both.split_at_mut(n);
-        d_gate
-            .par_chunks_mut(CHUNK)
-            .zip(d_up.par_chunks_mut(CHUNK))
-            .zip(gate.par_chunks(CHUNK).zip(up.par_chunks(CHUNK)).zip(grad.par_chunks(CHUNK)))
-            .for_each(|((d_gate, d_up), ((gate, up), grad))| {
-                simd::vectorised(
-                    #[inline(always)]
-                    || {
-                        let n = d_gate.len();
-                        let (gate, up, grad, d_up) = (&gate[..n], &up[..n], &grad[..n], &mut d_up[..n]);
-                        for i in 0..n {
-                            let (value, slope) = gelu_with_slope(gate[i]);
-                            d_gate[i] = grad[i] * up[i] * slope;
-                            d_up[i] = grad[i] * value;
-                        }
-                    },
-                );
-            });
+        geglu_rows_backward(gate, up, grad, d_gate, d_up);
         Ok((CpuStorage::F32(both), Shape::from((2, n))))
     }
 }

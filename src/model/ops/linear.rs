@@ -80,6 +80,54 @@ impl CustomOp1 for Frozen {
     }
 }
 
+/// A frozen matrix with its LoRA pair, on plain rows. Shapes as in [`lora_linear`].
+pub struct LoraRows<'a> {
+    pub w: &'a Matrix,
+    pub a: &'a [f32],
+    pub b: &'a [f32],
+    pub rank: usize,
+    pub scale: f32,
+}
+
+impl LoraRows<'_> {
+    /// y = x Wᵀ + scale z Bᵀ with z (N, r) = x Aᵀ.
+    pub fn forward(&self, x: &[f32], y: &mut [f32], z: &mut [f32]) -> Result<()> {
+        let ((m, k), r) = (self.w.dims()?, self.rank);
+        let n = x.len() / k;
+        self.w.features_into(x, 0..m, 1.0, y)?;
+        gemm((n, r, k), Mat::rows(x, k), Mat::t(self.a, k), z, r, false, 1.0, Threads::All);
+        gemm((n, m, r), Mat::rows(z, r), Mat::t(self.b, r), y, m, true, self.scale, Threads::All);
+        Ok(())
+    }
+
+    /// dB += s gᵀ z; dz = s g B; dA += dzᵀ x; dx = g W + dz A, or added to dx.
+    #[allow(clippy::too_many_arguments)]
+    pub fn backward(
+        &self,
+        x: &[f32],
+        z: &[f32],
+        g: &[f32],
+        da: &mut [f32],
+        db: &mut [f32],
+        add: bool,
+        dx: &mut [f32],
+    ) -> Result<()> {
+        let ((m, k), r) = (self.w.dims()?, self.rank);
+        let n = x.len() / k;
+        // As zᵀ g, which runs along the rows of both: half again as fast as gᵀ z.
+        let turned = product((r, m, n), Mat::t(z, r), Mat::rows(g, m));
+        for (i, row) in turned.chunks_exact(m).enumerate() {
+            db.iter_mut().skip(i).step_by(r).zip(row).for_each(|(db, v)| *db += self.scale * v);
+        }
+        let mut dz = vec![0f32; n * r];
+        gemm((n, r, m), Mat::rows(g, m), Mat::rows(self.b, r), &mut dz, r, false, self.scale, Threads::All);
+        gemm((r, k, n), Mat::t(&dz, r), Mat::rows(x, k), da, k, true, 1.0, Threads::All);
+        self.w.times_into(g, add, dx)?;
+        gemm((n, k, r), Mat::rows(&dz, r), Mat::rows(self.a, k), dx, k, true, 1.0, Threads::All);
+        Ok(())
+    }
+}
+
 struct Lora {
     w: Matrix,
     scale: f32,
@@ -99,15 +147,13 @@ impl CustomOp3 for Lora {
         s3: &CpuStorage,
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let ((n, k), (m, _), (r, _)) = (l1.shape().dims2()?, self.w.dims()?, l2.shape().dims2()?);
-        let (x, a, b) = (slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?);
-        let mut y = self.w.times_transposed(x)?;
-        let z = product((n, r, k), Mat::rows(x, k), Mat::t(a, k)); // (N, r)
-        gemm((n, m, r), Mat::rows(&z, r), Mat::t(b, r), &mut y, m, true, self.scale, Threads::All);
+        let ((n, _), (m, _), (r, _)) = (l1.shape().dims2()?, self.w.dims()?, l2.shape().dims2()?);
+        let lora = LoraRows { w: &self.w, a: slice(s2, l2)?, b: slice(s3, l3)?, rank: r, scale: self.scale };
+        let (mut y, mut z) = (vec![0f32; n * m], vec![0f32; n * r]);
+        lora.forward(slice(s1, l1)?, &mut y, &mut z)?;
         Ok((CpuStorage::F32(y), Shape::from((n, m))))
     }
 
-    /// z = x Aᵀ; dB = s gᵀ z; dz = s g B; dA = dzᵀ x; dx = g W + dz A.
     fn bwd(
         &self,
         x: &Tensor,
@@ -120,13 +166,9 @@ impl CustomOp3 for Lora {
         let (grad, device) = (grad.contiguous()?, x.device());
         let gradients = |x: &[f32], a: &[f32], b: &[f32], g: &[f32]| {
             let z = product((n, r, k), Mat::rows(x, k), Mat::t(a, k));
-            let mut db = vec![0f32; m * r];
-            gemm((m, r, n), Mat::t(g, m), Mat::rows(&z, r), &mut db, r, false, self.scale, Threads::All);
-            let mut dz = vec![0f32; n * r];
-            gemm((n, r, m), Mat::rows(g, m), Mat::rows(b, r), &mut dz, r, false, self.scale, Threads::All);
-            let da = product((r, k, n), Mat::t(&dz, r), Mat::rows(x, k));
-            let mut dx = self.w.times(g)?;
-            gemm((n, k, r), Mat::rows(&dz, r), Mat::rows(a, k), &mut dx, k, true, 1.0, Threads::All);
+            let (mut dx, mut da, mut db) = (vec![0f32; n * k], vec![0f32; r * k], vec![0f32; m * r]);
+            let lora = LoraRows { w: &self.w, a, b, rank: r, scale: self.scale };
+            lora.backward(x, &z, g, &mut da, &mut db, false, &mut dx)?;
             Ok((dx, da, db))
         };
         let (dx, da, db) = with_slice(x, |x| with_slice(a, |a| with_slice(b, |b| with_slice(&grad, |g| gradients(x, a, b, g)))))?;

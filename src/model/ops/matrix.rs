@@ -43,6 +43,20 @@ impl Matrix {
         Ok(Matrix::Packed(Arc::new(Panels::pack(rows, cols, kept, fill))))
     }
 
+    /// W + scale B A packed as f32, for drawing with an adapter at the cost of none; `None` where W is not f32 itself, since a sum
+    /// rounded to fewer bits would be another model. a (r, in), b (out, r).
+    pub fn merged(&self, a: &[f32], b: &[f32], scale: f32) -> Result<Option<Matrix>> {
+        let Matrix::Packed(panels) = self else { return Ok(None) };
+        let (rows, cols) = panels.dims();
+        let r = a.len() / cols;
+        let fill = |range: Range<usize>, out: &mut [f32]| {
+            panels.unpack(range.clone(), out);
+            let shape = (range.len(), cols, r);
+            gemm(shape, Mat::rows(&b[range.start * r..], r), Mat::rows(a, cols), out, cols, true, scale, Threads::One);
+        };
+        if panels.kept() == Kept::F32 { Matrix::pack(rows, cols, Kept::F32, fill).map(Some) } else { Ok(None) }
+    }
+
     /// (out, in)
     pub fn dims(&self) -> Result<(usize, usize)> {
         match self {
@@ -113,8 +127,15 @@ impl Matrix {
     /// g (N, out) · W → (N, in): the gradient of the input.
     pub fn times(&self, g: &[f32]) -> Result<Vec<f32>> {
         let (m, k) = self.dims()?;
-        let n = g.len() / m;
-        let (mut dx, mut scratch) = (vec![0f32; n * k], Vec::new());
+        let mut dx = vec![0f32; g.len() / m * k];
+        self.times_into(g, false, &mut dx)?;
+        Ok(dx)
+    }
+
+    /// The same into `dx`, or added to it.
+    pub fn times_into(&self, g: &[f32], add: bool, dx: &mut [f32]) -> Result<()> {
+        let (m, k) = self.dims()?;
+        let (n, mut scratch) = (g.len() / m, Vec::new());
         let at_once = match self {
             Matrix::Plain(_) => m.max(1),
             Matrix::Packed(_) => (UNPACKED / k.max(1)).next_multiple_of(WIDTH),
@@ -122,10 +143,10 @@ impl Matrix {
         for first in (0..m).step_by(at_once) {
             let c = at_once.min(m - first);
             self.with_rows(first..first + c, &mut scratch, |w| {
-                gemm((n, k, c), Mat::rows(&g[first..], m), Mat::rows(w, k), &mut dx, k, first > 0, 1.0, Threads::All);
+                gemm((n, k, c), Mat::rows(&g[first..], m), Mat::rows(w, k), dx, k, add || first > 0, 1.0, Threads::All);
             })?;
         }
-        Ok(dx)
+        Ok(())
     }
 
     /// The rows of these ids, (ids, in), as f32.

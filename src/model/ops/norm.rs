@@ -10,6 +10,9 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
     x.contiguous()?.apply_op2(weight, RmsNorm { eps })
 }
 
+/// Rows of one task.
+const ROWS: usize = 32;
+
 struct RmsNorm {
     eps: f32,
 }
@@ -22,13 +25,7 @@ impl CustomOp2 for RmsNorm {
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         let (x, w) = (slice(s1, l1)?, slice(s2, l2)?);
         let mut y = vec![0f32; x.len()];
-        let d = w.len();
-        y.par_chunks_mut(d).zip(x.par_chunks(d)).with_min_len(16).for_each(|(y, x)| {
-            simd::vectorised(
-                #[inline(always)]
-                || forward_row(x, w, self.eps, y),
-            )
-        });
+        norm_rows::<false>(x, w, self.eps, &mut y);
         Ok((CpuStorage::F32(y), l1.shape().clone()))
     }
 
@@ -60,13 +57,7 @@ impl CustomOp3 for RmsNormDx {
     ) -> Result<(CpuStorage, Shape)> {
         let (x, w, g) = (slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?);
         let mut dx = vec![0f32; x.len()];
-        let d = w.len();
-        dx.par_chunks_mut(d).zip(x.par_chunks(d).zip(g.par_chunks(d))).with_min_len(16).for_each(|(dx, (x, g))| {
-            simd::vectorised(
-                #[inline(always)]
-                || backward_row(x, g, w, self.eps, dx),
-            )
-        });
+        norm_rows_backward::<false>(x, g, w, self.eps, &mut dx);
         Ok((CpuStorage::F32(dx), l1.shape().clone()))
     }
 }
@@ -112,23 +103,45 @@ fn inverse_rms(x: &[f32], eps: f32) -> f32 {
     1.0 / (simd::dot(x, x) / x.len() as f32 + eps).sqrt()
 }
 
-#[inline(always)]
-fn forward_row(x: &[f32], w: &[f32], eps: f32, y: &mut [f32]) {
-    let r = inverse_rms(x, eps);
-    for i in 0..x.len() {
-        y[i] = x[i] * r * (1.0 + w[i]);
-    }
+/// y = norm(x), or y += norm(x) where ADD.
+pub fn norm_rows<const ADD: bool>(x: &[f32], w: &[f32], eps: f32, y: &mut [f32]) {
+    let d = w.len();
+    y.par_chunks_mut(d * ROWS).zip(x.par_chunks(d * ROWS)).for_each(|(y, x)| {
+        simd::vectorised(
+            #[inline(always)]
+            || {
+                for (y, x) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
+                    let r = inverse_rms(x, eps);
+                    for i in 0..d {
+                        let value = x[i] * r * (1.0 + w[i]);
+                        y[i] = if ADD { y[i] + value } else { value };
+                    }
+                }
+            },
+        )
+    });
 }
 
-/// dx = r (g (1+w)) - x r³ mean(x g (1+w))
-#[inline(always)]
-fn backward_row(x: &[f32], g: &[f32], w: &[f32], eps: f32, dx: &mut [f32]) {
-    let r = inverse_rms(x, eps);
-    for i in 0..x.len() {
-        dx[i] = g[i] * (1.0 + w[i]);
-    }
-    let c = simd::dot(dx, x) * r * r * r / x.len() as f32;
-    for i in 0..x.len() {
-        dx[i] = dx[i] * r - x[i] * c;
-    }
+/// dx, or dx += where ADD: r (g (1+w)) - x r³ mean(x g (1+w))
+pub fn norm_rows_backward<const ADD: bool>(x: &[f32], g: &[f32], w: &[f32], eps: f32, dx: &mut [f32]) {
+    let d = w.len();
+    dx.par_chunks_mut(d * ROWS).zip(x.par_chunks(d * ROWS).zip(g.par_chunks(d * ROWS))).for_each(|(dx, (x, g))| {
+        let mut scaled = vec![0f32; d];
+        simd::vectorised(
+            #[inline(always)]
+            || {
+                for (dx, (x, g)) in dx.chunks_exact_mut(d).zip(x.chunks_exact(d).zip(g.chunks_exact(d))) {
+                    let r = inverse_rms(x, eps);
+                    for i in 0..d {
+                        scaled[i] = g[i] * (1.0 + w[i]);
+                    }
+                    let c = simd::dot(&scaled, x) * r * r * r / d as f32;
+                    for i in 0..d {
+                        let value = scaled[i] * r - x[i] * c;
+                        dx[i] = if ADD { dx[i] + value } else { value };
+                    }
+                }
+            },
+        )
+    });
 }

@@ -184,19 +184,18 @@ impl Panels {
         }
     }
 
-    /// `sums (rows, WIDTH) = x (rows, in) · panelᵀ`.
-    fn meet(&self, panel: usize, x: &[f32], wide: &mut [f32], sums: &mut [f32]) {
-        let rows = sums.len() / WIDTH;
-        sums.fill(0.0);
+    /// `out (rows, WIDTH; row stride out_row) = x (rows, in) · panelᵀ`.
+    fn meet(&self, panel: usize, x: &[f32], rows: usize, wide: &mut [f32], out: &mut [f32], out_row: usize) {
+        let x_row = self.cols;
         if let Values::F32(all) = &self.values {
             let panel = &all[panel * self.cols * WIDTH..(panel + 1) * self.cols * WIDTH];
-            return simd::run(Tiles { panel, x, x_row: self.cols, rows, sums });
+            return simd::run(Tiles { panel, x, x_row, rows, out, out_row, add: false });
         }
         for from in (0..self.cols).step_by(DEPTH) {
             let to = (from + DEPTH).min(self.cols);
             let wide = &mut wide[..(to - from) * WIDTH];
             self.widen(panel, from, to, wide);
-            simd::run(Tiles { panel: wide, x: &x[from..], x_row: self.cols, rows, sums });
+            simd::run(Tiles { panel: wide, x: &x[from..], x_row, rows, out, out_row, add: from > 0 });
         }
     }
 
@@ -207,38 +206,46 @@ impl Panels {
         let panels = features.start / WIDTH..features.end.div_ceil(WIDTH);
         let threads = if n * m * k < PARALLEL_FROM { 1 } else { rayon::current_num_threads() };
         if threads == 1 {
-            return self.rows_times(x, panels, m, scale, out);
-        }
-        if n >= 24 * threads {
+            self.rows_times(x, panels, m, scale, out);
+        } else if n >= 24 * threads {
             // As many rows to each thread, in blocks that are not too tall for its cache.
             let block = ROWS.min(n.div_ceil(threads).next_multiple_of(12));
             out.par_chunks_mut(block * m).zip(x.par_chunks(block * k)).for_each(|(out, x)| {
                 self.rows_times(x, panels.clone(), m, scale, out);
             });
-            return;
+        } else {
+            self.panels_times(x, panels, n, scale, out);
         }
-        // Few rows: threads share out the panels, and the parts are put side by side.
+    }
+
+    /// Few rows: threads share out the panels, and the parts are put side by side.
+    fn panels_times(&self, x: &[f32], panels: Range<usize>, n: usize, scale: f32, out: &mut [f32]) {
         let mut parts = vec![0f32; panels.len() * n * WIDTH];
-        let each = panels.len().div_ceil(8 * threads).max(1);
+        let each = panels.len().div_ceil(8 * rayon::current_num_threads()).max(1);
         parts.par_chunks_mut(each * n * WIDTH).enumerate().for_each(|(task, parts)| {
             let mut wide = [0f32; DEPTH * WIDTH];
-            for (i, sums) in parts.chunks_exact_mut(n * WIDTH).enumerate() {
-                self.meet(panels.start + task * each + i, x, &mut wide, sums);
+            for (i, part) in parts.chunks_exact_mut(n * WIDTH).enumerate() {
+                self.meet(panels.start + task * each + i, x, n, &mut wide, part, WIDTH);
             }
         });
-        for (p, sums) in parts.chunks_exact(n * WIDTH).enumerate() {
-            put(sums, p, m, scale, out);
+        for (p, part) in parts.chunks_exact(n * WIDTH).enumerate() {
+            put(part, p, out.len() / n, scale, out);
         }
     }
 
     /// The same on this thread alone, block of rows by block of rows.
     fn rows_times(&self, x: &[f32], panels: Range<usize>, m: usize, scale: f32, out: &mut [f32]) {
-        let (mut sums, mut wide) = ([0f32; ROWS * WIDTH], [0f32; DEPTH * WIDTH]);
+        let mut wide = [0f32; DEPTH * WIDTH];
         for (x, out) in x.chunks(ROWS * self.cols).zip(out.chunks_mut(ROWS * m)) {
-            let sums = &mut sums[..out.len() / m * WIDTH];
+            let rows = out.len() / m;
             for (i, panel) in panels.clone().enumerate() {
-                self.meet(panel, x, &mut wide, sums);
-                put(sums, i, m, scale, out);
+                if scale == 1.0 && (i + 1) * WIDTH <= m {
+                    self.meet(panel, x, rows, &mut wide, &mut out[i * WIDTH..], m);
+                } else {
+                    let mut part = [0f32; ROWS * WIDTH];
+                    self.meet(panel, x, rows, &mut wide, &mut part, WIDTH);
+                    put(&part[..rows * WIDTH], i, m, scale, out);
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::slice;
+use super::{simd, slice};
 
 /// cos and sin of position * inverse frequency, (positions, head_dim / 2), computed in f64 and rounded once.
 #[derive(Debug)]
@@ -48,6 +48,27 @@ pub fn rope(x: &Tensor, table: &Arc<RopeTable>, positions: &Arc<Vec<u32>>) -> Re
     x.contiguous()?.apply_op1(Rope { table: table.clone(), positions: positions.clone(), sign: 1.0 })
 }
 
+/// Rotates rows in place, one position a row; `sign` -1 turns back, which is the gradient.
+pub fn rotate(x: &mut [f32], table: &RopeTable, positions: &[u32], sign: f32) {
+    let (width, half) = (x.len() / positions.len().max(1), table.half);
+    x.par_chunks_mut(width.max(1)).zip(positions.par_iter()).with_min_len(16).for_each(|(x, position)| {
+        let (cos, sin) = table.row(*position);
+        simd::vectorised(
+            #[inline(always)]
+            || {
+                for x in x.chunks_exact_mut(2 * half) {
+                    let (x1, x2) = x.split_at_mut(half);
+                    for i in 0..half {
+                        let (a, b, s) = (x1[i], x2[i], sin[i] * sign);
+                        x1[i] = a * cos[i] - b * s;
+                        x2[i] = b * cos[i] + a * s;
+                    }
+                }
+            },
+        );
+    });
+}
+
 struct Rope {
     table: Arc<RopeTable>,
     positions: Arc<Vec<u32>>,
@@ -60,23 +81,8 @@ impl CustomOp1 for Rope {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = slice(storage, layout)?;
-        let (_, width) = layout.shape().dims2()?;
-        let half = self.table.half;
-        let mut y = vec![0f32; x.len()];
-        y.par_chunks_mut(width).zip(x.par_chunks(width)).zip(self.positions.par_iter()).with_min_len(16).for_each(
-            |((y, x), position)| {
-                let (cos, sin) = self.table.row(*position);
-                for (y, x) in y.chunks_mut(2 * half).zip(x.chunks(2 * half)) {
-                    let ((y1, y2), (x1, x2)) = (y.split_at_mut(half), x.split_at(half));
-                    for i in 0..half {
-                        let s = sin[i] * self.sign;
-                        y1[i] = x1[i] * cos[i] - x2[i] * s;
-                        y2[i] = x2[i] * cos[i] + x1[i] * s;
-                    }
-                }
-            },
-        );
+        let mut y = slice(storage, layout)?.to_vec();
+        rotate(&mut y, &self.table, &self.positions, self.sign);
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 

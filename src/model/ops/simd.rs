@@ -127,13 +127,19 @@ pub fn add_scaled(y: &mut [f32], a: f32, x: &[f32]) {
     }
 }
 
+/// x := e^((x - top) · scale)
+#[inline(always)]
+pub fn exps(x: &mut [f32], top: f32, scale: f32) {
+    for v in x.iter_mut() {
+        *v = exp((*v - top) * scale);
+    }
+}
+
 /// Turns scores into probabilities in place: softmax(scale * x).
 #[inline(always)]
 pub fn softmax(x: &mut [f32], scale: f32) {
     let top = max(x);
-    for v in x.iter_mut() {
-        *v = exp((*v - top) * scale);
-    }
+    exps(x, top, scale);
     let inverse = 1.0 / sum(x);
     for v in x.iter_mut() {
         *v *= inverse;

@@ -6,13 +6,15 @@ use pulp::{Simd, WithSimd};
 /// Output features of a panel.
 pub const WIDTH: usize = 32;
 
-/// `sums (rows, WIDTH) += x (rows, depth; row stride x_row) · panel (depth, WIDTH)`.
+/// `out (rows, WIDTH; row stride out_row) = x (rows, depth; row stride x_row) · panel (depth, WIDTH)`, or added to it.
 pub struct Tiles<'a> {
     pub panel: &'a [f32],
     pub x: &'a [f32],
     pub x_row: usize,
     pub rows: usize,
-    pub sums: &'a mut [f32],
+    pub out: &'a mut [f32],
+    pub out_row: usize,
+    pub add: bool,
 }
 
 impl WithSimd for Tiles<'_> {
@@ -24,14 +26,15 @@ impl WithSimd for Tiles<'_> {
         let tallest = if S::REGISTER_COUNT >= 32 { 12 } else { 6 };
         let mut done = 0;
         while done < self.rows {
-            let (x, sums) = (&self.x[done * self.x_row..], &mut self.sums[done * WIDTH..]);
+            let (x, out) = (&self.x[done * self.x_row..], &mut self.out[done * self.out_row..]);
+            let strides = (self.x_row, self.out_row);
             done += match (self.rows - done).min(tallest) {
-                12 => tile::<S, 12>(simd, self.panel, x, self.x_row, sums),
-                8..=11 => tile::<S, 8>(simd, self.panel, x, self.x_row, sums),
-                6..=7 => tile::<S, 6>(simd, self.panel, x, self.x_row, sums),
-                4..=5 => tile::<S, 4>(simd, self.panel, x, self.x_row, sums),
-                2..=3 => tile::<S, 2>(simd, self.panel, x, self.x_row, sums),
-                _ => tile::<S, 1>(simd, self.panel, x, self.x_row, sums),
+                12 => tile::<S, 12>(simd, self.panel, x, strides, self.add, out),
+                8..=11 => tile::<S, 8>(simd, self.panel, x, strides, self.add, out),
+                6..=7 => tile::<S, 6>(simd, self.panel, x, strides, self.add, out),
+                4..=5 => tile::<S, 4>(simd, self.panel, x, strides, self.add, out),
+                2..=3 => tile::<S, 2>(simd, self.panel, x, strides, self.add, out),
+                _ => tile::<S, 1>(simd, self.panel, x, strides, self.add, out),
             };
         }
     }
@@ -39,15 +42,24 @@ impl WithSimd for Tiles<'_> {
 
 /// One tile of R rows; additions run along the depth, the same whatever the number of rows. Returns R.
 #[inline(always)]
-fn tile<S: Simd, const R: usize>(simd: S, panel: &[f32], x: &[f32], x_row: usize, sums: &mut [f32]) -> usize {
+fn tile<S: Simd, const R: usize>(
+    simd: S,
+    panel: &[f32],
+    x: &[f32],
+    (x_row, out_row): (usize, usize),
+    add: bool,
+    out: &mut [f32],
+) -> usize {
     let depth = panel.len() / WIDTH;
     let step = 2 * S::F32_LANES;
     let x: [&[f32]; R] = std::array::from_fn(|r| &x[r * x_row..r * x_row + depth]);
     for first in (0..WIDTH).step_by(step) {
         let mut acc = [[simd.splat_f32s(0.0); 2]; R];
-        for (r, acc) in acc.iter_mut().enumerate() {
-            let (from, _) = S::as_simd_f32s(&sums[r * WIDTH + first..r * WIDTH + first + step]);
-            *acc = [from[0], from[1]];
+        if add {
+            for (r, acc) in acc.iter_mut().enumerate() {
+                let (from, _) = S::as_simd_f32s(&out[r * out_row + first..r * out_row + first + step]);
+                *acc = [from[0], from[1]];
+            }
         }
         for (k, row) in panel.chunks_exact(WIDTH).enumerate() {
             let (w, _) = S::as_simd_f32s(&row[first..first + step]);
@@ -59,7 +71,7 @@ fn tile<S: Simd, const R: usize>(simd: S, panel: &[f32], x: &[f32], x_row: usize
             }
         }
         for (r, acc) in acc.iter().enumerate() {
-            let (to, _) = S::as_mut_simd_f32s(&mut sums[r * WIDTH + first..r * WIDTH + first + step]);
+            let (to, _) = S::as_mut_simd_f32s(&mut out[r * out_row + first..r * out_row + first + step]);
             (to[0], to[1]) = (acc[0], acc[1]);
         }
     }

@@ -1,0 +1,202 @@
+//! One decoder layer forward and backward by hand, for the LoRA gradients of frozen weights: the same mathematics as
+//! [`Gemma3::layer`] under candle's autograd, which adds every gradient to a tensor of zeros and so moves each several times.
+//! `tests/model/adapter.rs` holds the two against each other.
+
+use std::sync::Arc;
+
+use candle_core::Result;
+
+use super::{
+    gemma3::Gemma3,
+    lora::{AdapterView, Projection},
+    ops::{
+        attention::Attention,
+        geglu::{geglu_rows, geglu_rows_backward},
+        linear::LoraRows,
+        norm::{norm_rows, norm_rows_backward},
+        rope::rotate,
+        with_slice,
+    },
+    plan::Plan,
+};
+
+/// Buffers that are used again as they are, so that no memory is cleared or asked for twice.
+#[derive(Default)]
+pub struct Buffers(Vec<Vec<f32>>);
+
+impl Buffers {
+    /// `n` values, whatever they are.
+    fn take(&mut self, n: usize) -> Vec<f32> {
+        let fitting = self.0.iter().enumerate().filter(|(_, b)| b.capacity() >= n).min_by_key(|(_, b)| b.capacity());
+        let mut buffer = fitting.map(|(i, _)| i).map_or_else(|| Vec::with_capacity(n), |i| self.0.swap_remove(i));
+        buffer.resize(n, 0.0);
+        buffer
+    }
+
+    pub fn give<const N: usize>(&mut self, buffers: [Vec<f32>; N]) {
+        self.0.extend(buffers);
+    }
+}
+
+/// What a layer's backward needs of its forward; rows are tokens. The input is kept by the caller.
+#[derive(Default)]
+pub struct Tape {
+    /// Normed input of q, k and v, and of gate and up.
+    attention_in: Vec<f32>,
+    feedforward_in: Vec<f32>,
+    /// Projections before norm and rope, and after.
+    q_raw: Vec<f32>,
+    k_raw: Vec<f32>,
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    mixed: Vec<f32>,
+    attention_out: Vec<f32>,
+    middle: Vec<f32>,
+    gate: Vec<f32>,
+    up: Vec<f32>,
+    product: Vec<f32>,
+    feedforward_out: Vec<f32>,
+    /// x Aᵀ of each projection.
+    z: [Vec<f32>; 7],
+}
+
+impl Tape {
+    /// Hands its memory back.
+    pub fn release(self, buffers: &mut Buffers) {
+        buffers.give([self.attention_in, self.feedforward_in, self.q_raw, self.k_raw, self.q, self.k, self.v, self.mixed]);
+        buffers.give([self.attention_out, self.middle, self.gate, self.up, self.product, self.feedforward_out]);
+        buffers.give(self.z);
+    }
+}
+
+/// What all layers of one pass share.
+pub struct Pass<'a> {
+    pub model: &'a Gemma3,
+    /// `None` is the base model, which has no gradients here.
+    pub adapter: Option<&'a AdapterView>,
+    pub plan: &'a Arc<Plan>,
+    pub positions: &'a [u32],
+}
+
+impl Pass<'_> {
+    fn eps(&self) -> f32 {
+        self.model.spec.norm_eps as f32
+    }
+
+    fn n_rows(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// Projects rows, and notes x Aᵀ.
+    fn project(&self, i: usize, p: Projection, x: &[f32], z: &mut [Vec<f32>; 7], buffers: &mut Buffers) -> Result<Vec<f32>> {
+        let m = p.shape(&self.model.spec).0;
+        let mut y = buffers.take(self.n_rows() * m);
+        match self.adapter {
+            None => self.model.projection(i, p).features_into(x, 0..m, 1.0, &mut y)?,
+            Some(adapter) => self.with_lora(adapter, i, p, |lora| {
+                let z = &mut z[p as usize];
+                *z = buffers.take(self.n_rows() * lora.rank);
+                lora.forward(x, &mut y, z)
+            })?,
+        }
+        Ok(y)
+    }
+
+    fn with_lora<R>(&self, adapter: &AdapterView, i: usize, p: Projection, f: impl FnOnce(&LoraRows) -> Result<R>) -> Result<R> {
+        let ((a, b), w) = (adapter.pair(i, p), self.model.projection(i, p));
+        let (rank, scale) = (a.dim(0)?, adapter.scale);
+        with_slice(a, |a| with_slice(b, |b| f(&LoraRows { w, a, b, rank, scale })))
+    }
+
+    /// Layer `i` on x (N, H) → its output (N, H).
+    pub fn forward(&self, i: usize, x: &[f32], buffers: &mut Buffers) -> Result<(Vec<f32>, Tape)> {
+        let (layer, eps) = (self.model.norms(i)?, self.eps());
+        let mut tape = Tape::default();
+        let mut z: [Vec<f32>; 7] = Default::default();
+        let normed = |x: &[f32], w: &[f32], buffers: &mut Buffers| {
+            let mut y = buffers.take(x.len());
+            norm_rows::<false>(x, w, eps, &mut y);
+            y
+        };
+        tape.attention_in = normed(x, &layer.input, buffers);
+        tape.q_raw = self.project(i, Projection::Q, &tape.attention_in, &mut z, buffers)?;
+        tape.k_raw = self.project(i, Projection::K, &tape.attention_in, &mut z, buffers)?;
+        tape.v = self.project(i, Projection::V, &tape.attention_in, &mut z, buffers)?;
+        tape.q = normed(&tape.q_raw, &layer.q, buffers);
+        tape.k = normed(&tape.k_raw, &layer.k, buffers);
+        let table = self.model.rope_table(i);
+        rotate(&mut tape.q, table, self.positions, 1.0);
+        rotate(&mut tape.k, table, self.positions, 1.0);
+        tape.mixed = buffers.take(tape.q.len());
+        self.attention(i).forward(&tape.q, &tape.k, &tape.v, &mut tape.mixed);
+        tape.attention_out = self.project(i, Projection::O, &tape.mixed, &mut z, buffers)?;
+        tape.middle = buffers.take(x.len());
+        tape.middle.copy_from_slice(x);
+        norm_rows::<true>(&tape.attention_out, &layer.post_attention, eps, &mut tape.middle);
+
+        tape.feedforward_in = normed(&tape.middle, &layer.pre_feedforward, buffers);
+        tape.gate = self.project(i, Projection::Gate, &tape.feedforward_in, &mut z, buffers)?;
+        tape.up = self.project(i, Projection::Up, &tape.feedforward_in, &mut z, buffers)?;
+        tape.product = buffers.take(tape.gate.len());
+        geglu_rows(&tape.gate, &tape.up, &mut tape.product);
+        tape.feedforward_out = self.project(i, Projection::Down, &tape.product, &mut z, buffers)?;
+        let mut y = buffers.take(x.len());
+        y.copy_from_slice(&tape.middle);
+        norm_rows::<true>(&tape.feedforward_out, &layer.post_feedforward, eps, &mut y);
+        tape.z = z;
+        Ok((y, tape))
+    }
+
+    fn attention(&self, i: usize) -> Attention {
+        Attention { heads: self.model.layer_heads(i), plan: self.plan.clone() }
+    }
+
+    /// From the slope of the layer's output to that of its input x, in place; adds the gradients of A and B of all projections to
+    /// `grads` (14 of them, A before B).
+    pub fn backward(
+        &self,
+        i: usize,
+        x: &[f32],
+        tape: &Tape,
+        slope: &mut [f32],
+        grads: &mut [Vec<f32>],
+        buffers: &mut Buffers,
+    ) -> Result<()> {
+        let (layer, eps) = (self.model.norms(i)?, self.eps());
+        let Some(adapter) = self.adapter else { candle_core::bail!("the base model is frozen and has no gradients") };
+        let mut back = |p: Projection, x: &[f32], g: &[f32], add: bool, dx: &mut [f32]| {
+            let (da, db) = grads[2 * p as usize..].split_at_mut(1);
+            self.with_lora(adapter, i, p, |lora| lora.backward(x, &tape.z[p as usize], g, &mut da[0], &mut db[0], add, dx))
+        };
+        let mut out = buffers.take(x.len());
+        norm_rows_backward::<false>(&tape.feedforward_out, slope, &layer.post_feedforward, eps, &mut out);
+        let mut product = buffers.take(tape.product.len());
+        back(Projection::Down, &tape.product, &out, false, &mut product)?;
+        let (mut gate, mut up) = (buffers.take(product.len()), buffers.take(product.len()));
+        geglu_rows_backward(&tape.gate, &tape.up, &product, &mut gate, &mut up);
+        let mut inner = buffers.take(x.len());
+        back(Projection::Gate, &tape.feedforward_in, &gate, false, &mut inner)?;
+        back(Projection::Up, &tape.feedforward_in, &up, true, &mut inner)?;
+        norm_rows_backward::<true>(&tape.middle, &inner, &layer.pre_feedforward, eps, slope);
+        buffers.give([product, gate, up]);
+
+        norm_rows_backward::<false>(&tape.attention_out, slope, &layer.post_attention, eps, &mut out);
+        let mut mixed = buffers.take(tape.mixed.len());
+        back(Projection::O, &tape.mixed, &out, false, &mut mixed)?;
+        let (mut q, mut k, mut v) = (buffers.take(tape.q.len()), buffers.take(tape.k.len()), buffers.take(tape.v.len()));
+        self.attention(i).backward(&tape.q, &tape.k, &tape.v, &mixed, [&mut q, &mut k, &mut v]);
+        let table = self.model.rope_table(i);
+        rotate(&mut q, table, self.positions, -1.0);
+        rotate(&mut k, table, self.positions, -1.0);
+        let (mut q_raw, mut k_raw) = (buffers.take(q.len()), buffers.take(k.len()));
+        norm_rows_backward::<false>(&tape.q_raw, &q, &layer.q, eps, &mut q_raw);
+        norm_rows_backward::<false>(&tape.k_raw, &k, &layer.k, eps, &mut k_raw);
+        back(Projection::Q, &tape.attention_in, &q_raw, false, &mut inner)?;
+        back(Projection::K, &tape.attention_in, &k_raw, true, &mut inner)?;
+        back(Projection::V, &tape.attention_in, &v, true, &mut inner)?;
+        norm_rows_backward::<true>(x, &inner, &layer.input, eps, slope);
+        buffers.give([out, inner, mixed, q, k, v, q_raw, k_raw]);
+        Ok(())
+    }
+}
