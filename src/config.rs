@@ -6,6 +6,8 @@
 mod alarms;
 #[path = "config/checkpoint.rs"]
 mod checkpoint;
+#[path = "config/hooks.rs"]
+mod hooks;
 #[path = "config/labels.rs"]
 mod labels;
 #[path = "config/reward.rs"]
@@ -19,11 +21,12 @@ use serde::{Deserialize, Serialize};
 
 pub use alarms::{AlarmKind, AlarmsConfig};
 pub use checkpoint::CheckpointConfig;
+pub use hooks::HooksConfig;
 pub use labels::LabelsConfig;
 pub use reward::RewardConfig;
 pub use scribe::{Novelty, ScribeConfig, ScribePolicy};
 
-use crate::task::PromptStyle;
+use crate::task::{Breakpoint, PromptStyle};
 
 /// What can be wrong with an experiment file.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +56,9 @@ pub struct RunConfig {
     pub prompts: Option<PromptStyle>,
     /// Compute threads; 0 uses every core.
     pub threads: usize,
+    /// Conditions at which the run pauses, such as `kl > 0.05`; more can be set while it runs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub breakpoints: Vec<Breakpoint>,
     pub data: DataConfig,
     pub scribe: ScribeConfig,
     pub doctor: DoctorConfig,
@@ -64,6 +70,8 @@ pub struct RunConfig {
     pub alarms: AlarmsConfig,
     pub eval: EvalConfig,
     pub labels: LabelsConfig,
+    #[serde(skip_serializing_if = "HooksConfig::is_off")]
+    pub hooks: HooksConfig,
 }
 
 impl Default for RunConfig {
@@ -76,6 +84,7 @@ impl Default for RunConfig {
             precision: Precision::default(),
             prompts: None,
             threads: 0,
+            breakpoints: Vec::new(),
             data: DataConfig::default(),
             scribe: ScribeConfig::default(),
             doctor: DoctorConfig::default(),
@@ -87,6 +96,7 @@ impl Default for RunConfig {
             alarms: AlarmsConfig::default(),
             eval: EvalConfig::default(),
             labels: LabelsConfig::default(),
+            hooks: HooksConfig::default(),
         }
     }
 }
@@ -324,6 +334,7 @@ impl RunConfig {
         )?;
         refuse(self.sft.batch == 0, "sft.batch", "0".into(), "must be at least 1")?;
         self.labels.validate()?;
+        self.hooks.validate()?;
         let medec = self.data.source == DataSource::Medec;
         refuse(
             medec && self.data.train.is_none(),

@@ -16,6 +16,7 @@ mod lock;
 mod model;
 mod scribe;
 mod signals;
+mod steering;
 mod store;
 mod store_reward;
 mod task;

@@ -2,6 +2,7 @@
 
 mod actions;
 mod away;
+mod control;
 mod filter;
 mod fixture;
 mod inspect;
@@ -27,6 +28,7 @@ use medserl::{
     tui::{
         App, Effect, Event, Leave, Theme,
         action::{ACTIONS, Action, rows_of},
+        command::COMMANDS,
         drive,
         keymap::{Chord, Keymap},
         panel::Panel,
@@ -236,7 +238,7 @@ fn an_ended_or_lost_run_stays_on_screen_until_the_reader_leaves() {
 
 #[test]
 fn help_lists_every_action() {
-    let mut app = app((100, 40));
+    let mut app = app((100, 60));
     press(&mut app, "?");
     let screen = shown(&app);
     for row in rows_of(Screen::Live) {
@@ -246,10 +248,10 @@ fn help_lists_every_action() {
     assert_eq!(app.overlay, None);
     app.size = (80, 15);
     press(&mut app, "?");
-    for _ in 0..40 {
+    for _ in 0..80 {
         press(&mut app, "down");
     }
-    assert_shows(&shown(&app), &[rows_of(Screen::Live).last().unwrap().doc]);
+    assert_shows(&shown(&app), &[COMMANDS.last().unwrap().doc]);
 }
 
 #[test]

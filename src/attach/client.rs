@@ -1,7 +1,7 @@
 //! The watching end: blocking calls over a reader thread. It hands notices on as they come and draws nothing.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::Shutdown,
     os::unix::net::UnixStream,
     path::Path,
@@ -30,6 +30,11 @@ pub struct Client {
     stream: UnixStream,
     notices: Receiver<Notice>,
     why_closed: Arc<OnceLock<String>>,
+}
+
+/// The sending half of a connection.
+pub struct Sender {
+    stream: UnixStream,
 }
 
 /// The connection has ended, and every notice before that was handed out.
@@ -72,12 +77,28 @@ impl Client {
         }
     }
 
+    /// The sending half alone, for another thread than the one that takes notices.
+    pub fn sender(&self) -> io::Result<Sender> {
+        Ok(Sender { stream: self.stream.try_clone()? })
+    }
+
     /// Asks something of the trainer.
     pub fn send(&self, control: &Control) -> anyhow::Result<()> {
-        let mut line = serde_json::to_vec(control)?;
-        line.push(b'\n');
-        (&self.stream).write_all(&line).context("the trainer cannot be reached")
+        send(&self.stream, control)
     }
+}
+
+impl Sender {
+    /// Asks something of the trainer.
+    pub fn send(&self, control: &Control) -> anyhow::Result<()> {
+        send(&self.stream, control)
+    }
+}
+
+fn send(mut stream: &UnixStream, control: &Control) -> anyhow::Result<()> {
+    let mut line = serde_json::to_vec(control)?;
+    line.push(b'\n');
+    stream.write_all(&line).context("the trainer cannot be reached")
 }
 
 impl Drop for Client {

@@ -4,12 +4,13 @@ use std::{collections::VecDeque, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::protocol::{Level, Machine, Notice, RunState};
+use super::protocol::{Alert, Attached, Level, Machine, Notice, RunState, Steering};
 use crate::task::{Phase, Rollout, Sample, StepReport, Text};
 
 /// Step reports kept for trend lines; older ones are read from the store.
 const KEPT_REPORTS: usize = 512;
 const KEPT_LOG_LINES: usize = 200;
+pub const KEPT_ALERTS: usize = 100;
 
 /// A completion being written, or just finished.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +41,9 @@ pub struct Live {
     pub reports: VecDeque<StepReport>,
     pub machine: Machine,
     pub log: VecDeque<(Level, Text)>,
+    pub steering: Steering,
+    pub clients: Vec<Attached>,
+    pub alerts: VecDeque<Alert>,
     pub ended: Option<Text>,
 }
 
@@ -69,12 +73,25 @@ impl Live {
                     self.log.pop_front();
                 }
             }
+            Notice::Steering { steering } => self.steering = *steering,
+            Notice::Clients { clients } => self.clients = clients,
+            Notice::Alert { alert } => {
+                self.alerts.push_back(*alert);
+                while self.alerts.len() > KEPT_ALERTS {
+                    self.alerts.pop_front();
+                }
+            }
             Notice::Skipped { .. } => {}
             Notice::Ended { state, message } => {
                 self.state = state;
                 self.ended = Some(message);
             }
         }
+    }
+
+    /// Who steers the run, where somebody does.
+    pub fn lead(&self) -> Option<&Text> {
+        self.clients.iter().find(|client| client.steers).map(|client| &client.who)
     }
 
     fn begin_phase(&mut self, step: u32, phase: Phase, total: u32) {

@@ -2,6 +2,7 @@
 //! The store is the truth; what passes here is control and live text only, and a slow client never slows the trainer.
 
 pub mod client;
+mod lease;
 pub mod live;
 mod outbox;
 pub mod protocol;

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::live::Live;
-use crate::task::{Phase, Rollout, Sample, StepReport, Text};
+use crate::task::{Breakpoint, Knob, Knobs, Phase, Rollout, Sample, StepReport, Text};
 
 /// What a client may ask of the trainer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "control", rename_all = "snake_case")]
 pub enum Control {
     /// Stop at the next phase boundary.
@@ -20,6 +20,28 @@ pub enum Control {
     Stop {
         now: bool,
     },
+    /// Give up what the step in progress has written so far, and pause before that step.
+    Abort,
+    /// Change a value from the next step on.
+    Set {
+        knob: Knob,
+    },
+    /// Pause where this comes true.
+    Break {
+        condition: Breakpoint,
+    },
+    /// Do not pause there any more.
+    Unbreak {
+        condition: Breakpoint,
+    },
+    /// Said first by a client that stays: who it is, and whether it wants to steer. One at a time does. A client that never says
+    /// this is a command from the shell, whose word always counts.
+    Attach {
+        who: Text,
+        steer: bool,
+    },
+    /// Steer instead of whoever does.
+    Take,
 }
 
 /// Whether the trainer moves.
@@ -65,6 +87,36 @@ pub struct Gpu {
     pub celsius: Option<u32>,
     /// Other processes on this GPU.
     pub n_other_processes: Option<usize>,
+}
+
+/// What steers the run at present, beside its state.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Steering {
+    /// In force; `None` before the trainer has said so.
+    pub knobs: Option<Knobs>,
+    /// What the experiment says.
+    pub experiment: Option<Knobs>,
+    /// Asked for, with the step from which each holds.
+    pub coming: Vec<(u32, Knob)>,
+    pub breakpoints: Vec<Breakpoint>,
+    /// Why the run pauses, where there is more to say than that somebody asked for it.
+    pub paused_by: Option<Text>,
+}
+
+/// A client that stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attached {
+    pub who: Text,
+    pub steers: bool,
+}
+
+/// Something the owner of a run wants to hear of: an alarm, a breakpoint, a failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alert {
+    pub step: u32,
+    pub unix_s: i64,
+    pub kind: Text,
+    pub message: Text,
 }
 
 /// What the trainer tells its clients.
@@ -115,6 +167,17 @@ pub enum Notice {
     Log {
         level: Level,
         message: Text,
+    },
+    /// Knobs or breakpoints are other ones than before, or the reason of a pause is.
+    Steering {
+        steering: Box<Steering>,
+    },
+    /// Who is attached.
+    Clients {
+        clients: Vec<Attached>,
+    },
+    Alert {
+        alert: Box<Alert>,
     },
     /// The client fell behind and this many notices were dropped; the next line is a Snapshot.
     Skipped {

@@ -26,12 +26,14 @@ use tokio::{
 };
 
 use super::{
+    lease::Lease,
     live::Live,
     outbox::{Next, Outbox, Parcel},
     protocol::{Control, Level, Notice},
     socket::bind,
     wire,
 };
+use crate::task::Text;
 
 const MAX_CONTROL_BYTES: usize = 64 << 10;
 const MAX_CLIENTS: usize = 64;
@@ -61,6 +63,7 @@ struct Shared {
 struct State {
     live: Live,
     outboxes: BTreeMap<u64, Outbox>,
+    lease: Lease,
     n_clients_ever: u64,
     closing: bool,
 }
@@ -71,7 +74,7 @@ impl Server {
         let listener = bind(&socket_path)?;
         let meta = fs::metadata(&socket_path)?;
         let (sender, receiver) = sync_channel(MAX_CONTROLS);
-        let state = State { live, outboxes: BTreeMap::new(), n_clients_ever: 0, closing: false };
+        let state = State { live, outboxes: BTreeMap::new(), lease: Lease::default(), n_clients_ever: 0, closing: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), controls: sender, closing: Notify::new() });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let serving = Arc::clone(&shared);
@@ -132,13 +135,35 @@ impl Shared {
     }
 
     fn publish(&self, notice: Notice) {
-        let notice = wire::plain(notice);
+        self.lock().publish(notice);
+    }
+
+    /// What a client says about itself is heeded here; the rest is the trainer's, where this client may steer.
+    fn hear(&self, client: u64, control: Control) -> Result<(), String> {
         let mut state = self.lock();
-        if !state.outboxes.is_empty() {
-            let parcel = Arc::new(Parcel::new(notice.clone()));
-            state.outboxes.values_mut().for_each(|outbox| outbox.push(&parcel));
+        match control {
+            Control::Attach { who, steer } => state.lease.attach(client, &who, steer),
+            Control::Take => {
+                if let Err(why) = state.lease.take(client) {
+                    drop(state);
+                    self.warn(&format!("a client cannot take over: {why}"));
+                    return Ok(());
+                }
+            }
+            control => {
+                let lead = state.lease.other_lead(client).cloned();
+                drop(state);
+                return match lead {
+                    Some(who) => {
+                        self.warn(&format!("not heeded: {who} steers this run; :take takes over"));
+                        Ok(())
+                    }
+                    None => self.controls.try_send(control).map_err(|_| format!("{MAX_CONTROLS} controls wait already")),
+                };
+            }
         }
-        state.live.apply(notice);
+        state.tell_clients();
+        Ok(())
     }
 
     fn warn(&self, message: &str) {
@@ -174,7 +199,38 @@ impl Shared {
     }
 
     fn remove(&self, client: u64) {
-        self.lock().outboxes.remove(&client);
+        let mut state = self.lock();
+        state.outboxes.remove(&client);
+        if state.lease.leave(client) {
+            state.tell_clients();
+        }
+    }
+}
+
+impl State {
+    /// Folds a notice into the picture and queues it for every client.
+    fn publish(&mut self, notice: Notice) {
+        let notice = wire::plain(notice);
+        if !self.outboxes.is_empty() {
+            let parcel = Arc::new(Parcel::new(notice.clone()));
+            self.outboxes.values_mut().for_each(|outbox| outbox.push(&parcel));
+        }
+        self.live.apply(notice);
+    }
+
+    /// Says who is attached; whom the lead went to is worth a line of its own.
+    fn tell_clients(&mut self) {
+        let before = self.live.lead().cloned();
+        let clients = self.lease.clients();
+        self.publish(Notice::Clients { clients });
+        if let (Some(before), Some(now)) = (before, self.live.lead().cloned())
+            && before != now
+        {
+            self.publish(Notice::Log {
+                level: Level::Info,
+                message: Text::new(&format!("{now} steers now; before, {before} did")),
+            });
+        }
     }
 }
 
@@ -213,7 +269,7 @@ async fn serve_client(stream: UnixStream, shared: Arc<Shared>) {
         return shared.warn(&format!("refused a client: {MAX_CLIENTS} are attached already"));
     };
     let (read, write) = stream.into_split();
-    let mut reader = std::pin::pin!(read_controls(read, &shared));
+    let mut reader = std::pin::pin!(read_controls(read, &shared, client));
     let mut writer = std::pin::pin!(write_notices(write, &shared, client, &wake));
     let mut writing = true;
     let read = tokio::select! {
@@ -253,7 +309,7 @@ async fn write_notices(mut write: OwnedWriteHalf, shared: &Shared, client: u64, 
 }
 
 /// Passes Controls on until the client is gone (`Ok`) or sends something that is none (the reason).
-async fn read_controls(read: OwnedReadHalf, shared: &Shared) -> Result<(), String> {
+async fn read_controls(read: OwnedReadHalf, shared: &Shared, client: u64) -> Result<(), String> {
     let mut read = BufReader::new(read);
     loop {
         let mut line = Vec::new();
@@ -266,6 +322,6 @@ async fn read_controls(read: OwnedReadHalf, shared: &Shared) -> Result<(), Strin
             return Err(format!("its line is longer than {MAX_CONTROL_BYTES} bytes"));
         }
         let control = serde_json::from_slice(&line).map_err(|e| format!("its line is no control ({e})"))?;
-        shared.controls.try_send(control).map_err(|_| format!("{MAX_CONTROLS} controls wait already"))?;
+        shared.hear(client, control)?;
     }
 }

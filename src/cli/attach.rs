@@ -2,126 +2,217 @@
 
 use std::{
     io::IsTerminal,
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, ensure};
 
-use super::label;
+use super::{label, look::Look, run};
 use crate::{
-    attach::{Client, Control, Notice},
+    attach::{Client, Control, Notice, RunState, client},
     runner::RunDir,
     store::{is_locked, list_runs, resolve_run, runs_root},
+    task::Text,
+    train::checkpoint,
     tui::{self, Elsewhere, Event, Leave, Options, runs::Choice},
 };
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The run's id or the start of it; the newest where left out
+    /// The run's id or the start of it, or the path of a run directory; the newest run where left out
     run: Option<String>,
     /// Look, but do not steer
     #[arg(long)]
     read_only: bool,
+    #[command(flatten)]
+    look: Look,
 }
 
-/// How long a key press may wait before it is carried to the trainer.
-const LOOK: Duration = Duration::from_millis(50);
+/// How long a trainer that closed its socket may take to end.
+const ENDING: Duration = Duration::from_millis(100);
+const ENDING_LOOKS: u32 = 30;
+/// Longest time between two tries to reach a trainer that lives and does not answer.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// Waits of 1, 2, 4, 8, 16, 30, 30 … seconds: about ten minutes.
+const TRIES: u32 = 24;
 
 pub fn run(args: &Args) -> Result<()> {
-    let dir = resolve_run(&runs_root()?, args.run.as_deref())?;
-    watch(&RunDir(dir), args.read_only)
+    let dir = RunDir(resolve_run(&runs_root()?, args.run.as_deref())?);
+    watch(&dir, &Options { read_only: args.read_only, ..args.look.options()? })
 }
 
 /// Shows a run until the reader leaves, then says how it stands.
-pub fn watch(dir: &RunDir, read_only: bool) -> Result<()> {
-    if !is_locked(&dir.0) {
-        return look_back(dir, read_only);
-    }
-    let client = Client::connect(&dir.socket())
-        .with_context(|| format!("run {} is not being trained right now; the command that started it continues it", dir.id()))?;
+pub fn watch(dir: &RunDir, options: &Options) -> Result<()> {
+    let me = Some(name());
+    let options = Options { run_dir: Some(dir.0.clone()), me, ..options.clone() };
     let (sender, events) = channel();
-    let (controls, orders) = channel();
-    let notices = sender.clone();
-    std::thread::Builder::new().name("notices".into()).spawn(move || forward(&client, &notices, &orders))?;
-    let options = Options { theme: None, read_only, run_dir: Some(dir.0.clone()) };
-    // Where the trainer is gone, Closed comes on the other channel.
-    let mut steer = |control| drop(controls.send(control));
-    let leave = tui::run(&options, (&sender, &events), &mut steer)?;
-    after(leave, dir, read_only)
+    let leave = if is_locked(&dir.0) {
+        let (controls, orders) = channel();
+        let line = Line { dir: dir.clone(), me: name(), steers: !options.read_only };
+        let client = line.connect().with_context(|| format!("the trainer of {} does not answer", dir.id()))?;
+        let notices = sender.clone();
+        thread::Builder::new().name("notices".into()).spawn(move || line.carry(client, &notices, orders))?;
+        // Where the trainer is gone, Closed comes on the other channel.
+        tui::run(&options, (&sender, &events), &mut |control| drop(controls.send(control)))?
+    } else {
+        let live = Box::new(tui::replay::picture(&dir.0)?);
+        sender.send(Event::Notice(Box::new(Notice::Snapshot { live })))?;
+        tui::run(&options, (&sender, &events), &mut |_| {})?
+    };
+    after(leave, dir, &options)
 }
 
 /// Goes where the reader wants to go next, or says farewell.
-fn after(leave: Leave, dir: &RunDir, read_only: bool) -> Result<()> {
+fn after(leave: Leave, dir: &RunDir, options: &Options) -> Result<()> {
     match leave {
         Leave::Visit(Elsewhere::Label) => {
-            label::judge_run(&dir.0)?;
-            watch(dir, read_only)
+            label::judge_run(&dir.0, options)?;
+            watch(dir, options)
         }
-        Leave::Visit(Elsewhere::Runs) => choose(read_only),
+        Leave::Visit(Elsewhere::Runs) => choose(options),
+        Leave::Restart => {
+            if !is_locked(&dir.0) {
+                run::restart(dir)?;
+            }
+            watch(dir, options)
+        }
         leave => {
-            println!("{}", farewell(leave, &dir.id()));
+            println!("{}", farewell(leave, dir));
             Ok(())
         }
     }
 }
 
 /// The Runs screen, and the run that is chosen there.
-pub fn choose(read_only: bool) -> Result<()> {
+pub fn choose(options: &Options) -> Result<()> {
     ensure!(std::io::stdout().is_terminal(), "there is no terminal to draw on; see `medserl runs` or --help");
     let root = runs_root()?;
     let mut list = || {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
         (list_runs(&root), now)
     };
-    match tui::choose_run(&Options { read_only, ..Options::default() }, &mut list)? {
-        Choice::Open(dir) => watch(&RunDir(dir), read_only),
+    match tui::choose_run(options, &mut list)? {
+        Choice::Open(dir) => watch(&RunDir(dir), options),
         Choice::Quit => Ok(()),
     }
 }
 
-/// Shows a run that nobody trains, from its store alone.
-fn look_back(dir: &RunDir, read_only: bool) -> Result<()> {
-    let (sender, events) = channel();
-    let live = Box::new(tui::replay::picture(&dir.0)?);
-    sender.send(Event::Notice(Box::new(Notice::Snapshot { live })))?;
-    let options = Options { theme: None, read_only, run_dir: Some(dir.0.clone()) };
-    match tui::run(&options, (&sender, &events), &mut |_| {})? {
-        leave @ Leave::Visit(_) => after(leave, dir, read_only),
-        _ => {
-            println!("{} is not being trained; the command that started it continues it", dir.id());
-            Ok(())
+/// What other clients are shown of this one: who sits there, and which process it is.
+fn name() -> Text {
+    let user = ["USER", "LOGNAME"].iter().find_map(|key| std::env::var(key).ok()).unwrap_or_else(|| "someone".to_owned());
+    let user: String = user.chars().take(30).collect();
+    Text::new(&format!("{user} (process {})", std::process::id()))
+}
+
+/// The line between a screen and a trainer, over as many connections as it takes.
+struct Line {
+    dir: RunDir,
+    me: Text,
+    steers: bool,
+}
+
+impl Line {
+    fn connect(&self) -> Result<Client> {
+        let client = Client::connect(&self.dir.socket())?;
+        client.send(&Control::Attach { who: self.me.clone(), steer: self.steers })?;
+        Ok(client)
+    }
+
+    /// Carries notices to the screen and controls to the trainer until either is gone for good.
+    fn carry(&self, mut client: Client, screen: &Sender<Event>, orders: Receiver<Control>) {
+        let outgoing: Arc<Mutex<Option<client::Sender>>> = Arc::new(Mutex::new(client.sender().ok()));
+        let sending = Arc::clone(&outgoing);
+        // Ends with the screen, which holds the other end.
+        let sent = thread::Builder::new().name("controls".into()).spawn(move || {
+            for control in orders {
+                if let Some(sender) = &*sending.lock().unwrap_or_else(PoisonError::into_inner) {
+                    // A trainer that is gone shows as Closed.
+                    let _ = sender.send(&control);
+                }
+            }
+        });
+        if sent.is_err() {
+            return drop(screen.send(Event::Closed));
         }
+        loop {
+            let Some(ended) = pass_on(&client, screen) else { return };
+            if ended || screen.send(Event::Closed).is_err() {
+                return drop(screen.send(Event::Closed));
+            }
+            match self.come_back(screen) {
+                Some(again) => client = again,
+                None => return,
+            }
+            *outgoing.lock().unwrap_or_else(PoisonError::into_inner) = client.sender().ok();
+        }
+    }
+
+    /// After the socket closed without a word: a dead trainer is told as a failure, a living one is tried again.
+    fn come_back(&self, screen: &Sender<Event>) -> Option<Client> {
+        for _ in 0..ENDING_LOOKS {
+            if !is_locked(&self.dir.0) {
+                let message = Text::new(&died(&self.dir));
+                let _ = screen.send(Event::Notice(Box::new(Notice::Ended { state: RunState::Failed, message })));
+                return None;
+            }
+            if let Ok(client) = self.connect() {
+                return Some(client);
+            }
+            thread::sleep(ENDING);
+        }
+        for n in 0..TRIES {
+            thread::sleep(Duration::from_secs(1 << n.min(5)).min(LONGEST_WAIT));
+            if let Ok(client) = self.connect() {
+                return Some(client);
+            }
+            if !is_locked(&self.dir.0) {
+                return self.come_back(screen);
+            }
+        }
+        None
     }
 }
 
-/// Carries notices to the screen and controls to the trainer until either is gone.
-fn forward(client: &Client, screen: &Sender<Event>, orders: &Receiver<Control>) {
+/// Passes notices on until the connection closes; whether the run had ended by then, `None` where the screen is gone.
+fn pass_on(client: &Client, screen: &Sender<Event>) -> Option<bool> {
+    let mut ended = false;
     loop {
-        let event = match client.next_timeout(LOOK) {
-            Ok(Some(notice)) => Some(Event::Notice(Box::new(notice))),
-            Ok(None) => None,
-            Err(_) => Some(Event::Closed),
-        };
-        let closed = matches!(event, Some(Event::Closed));
-        if event.is_some_and(|event| screen.send(event).is_err()) || closed {
-            return;
-        }
-        while let Ok(control) = orders.try_recv() {
-            // A trainer that is gone shows as Closed in the next turn.
-            let _ = client.send(&control);
+        match client.next_timeout(LONGEST_WAIT) {
+            Ok(Some(notice)) => {
+                ended |= matches!(notice, Notice::Ended { .. });
+                screen.send(Event::Notice(Box::new(notice))).ok()?;
+            }
+            Ok(None) => {}
+            Err(_) => return Some(ended),
         }
     }
 }
 
-fn farewell(leave: Leave, id: &str) -> String {
+/// What to say of a trainer that ended without a word.
+fn died(dir: &RunDir) -> String {
+    let id = dir.id();
+    let newest = checkpoint::list(&dir.checkpoints()).into_iter().next_back();
+    let from = newest.map_or_else(|| "starts over".to_owned(), |_| "goes on from the last checkpoint".to_owned());
+    format!("the trainer died without a word (killed, or out of memory). Ctrl-R {from}; so does `medserl resume {id}`")
+}
+
+fn farewell(leave: Leave, dir: &RunDir) -> String {
+    let id = dir.id();
     match leave {
-        Leave::Visit(_) => String::new(),
+        Leave::Visit(_) | Leave::Restart => String::new(),
+        Leave::Detached if !is_locked(&dir.0) => format!("{id} is not being trained; medserl resume {id} goes on with it"),
         Leave::Detached => format!("detached; {id} goes on. Watch it again: medserl attach {id}"),
-        Leave::Stopped => format!("{id} is saved and stopped; the same command continues it"),
-        Leave::RunEnded => format!("{id} has ended. What it did: medserl status {id}"),
+        Leave::Stopped => format!("{id} is saved and stopped; medserl resume {id} goes on with it"),
+        Leave::RunEnded => {
+            format!("{id} has ended. What it did: medserl status {id}. Where it stopped short: medserl resume {id}")
+        }
         Leave::ConnectionLost => {
-            format!("the trainer of {id} is gone; see its trainer.log, and start it again with the same command")
+            format!("the trainer of {id} does not answer; see its trainer.log. If it is gone: medserl resume {id}")
         }
     }
 }

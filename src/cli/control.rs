@@ -14,7 +14,7 @@ use crate::{
 #[derive(clap::Args)]
 pub struct Args {
     /// The run's id or the start of it; the newest where left out
-    run: Option<String>,
+    pub run: Option<String>,
 }
 
 #[derive(clap::Args)]
@@ -49,13 +49,20 @@ pub struct StatusArgs {
     json: bool,
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn pause(args: &Args) -> Result<()> {
     steer(args, &Control::Pause, &[RunState::Pausing, RunState::Paused], "pauses at the next phase boundary")
 }
 
+/// Lets a paused run go on; one that nobody trains is started again from its last checkpoint.
 pub fn resume(args: &Args) -> Result<()> {
+    let dir = find(args)?;
+    if !is_locked(&dir.0) {
+        super::run::restart(&dir)?;
+        println!("{} is being trained again; watch it: medserl attach {}", dir.id(), dir.id());
+        return Ok(());
+    }
     steer(args, &Control::Resume, &[RunState::Running], "goes on")
 }
 
@@ -93,14 +100,14 @@ fn steer(args: &Args, control: &Control, expected: &[RunState], says: &str) -> R
     bail!("the trainer of {} did not answer within {} s; it may be inside a long forward", dir.id(), PATIENCE.as_secs())
 }
 
-fn snapshot(client: &Client, until: Instant) -> Result<Live> {
+pub fn snapshot(client: &Client, until: Instant) -> Result<Live> {
     let first = client.next_timeout(until.saturating_duration_since(Instant::now()))?;
     let mut live = Live::default();
     live.apply(first.context("the trainer did not answer")?);
     Ok(live)
 }
 
-fn find(args: &Args) -> Result<RunDir> {
+pub fn find(args: &Args) -> Result<RunDir> {
     Ok(RunDir(resolve_run(&runs_root()?, args.run.as_deref())?))
 }
 

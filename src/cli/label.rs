@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::look::Look;
 use crate::{
     attach::{Client, Live},
     config::{LabelsConfig, RunConfig},
@@ -40,6 +41,8 @@ pub struct Args {
     command: Option<Command>,
     #[command(flatten)]
     judge: JudgeArgs,
+    #[command(flatten)]
+    look: Look,
 }
 
 #[derive(clap::Subcommand)]
@@ -107,17 +110,17 @@ pub fn run(args: &Args) -> Result<()> {
     match &args.command {
         Some(Command::Stats { sources, json }) => stats(sources, *json),
         Some(Command::Merge { files, out }) => merge(files, out),
-        None => judge(&args.judge),
+        None => judge(&args.judge, &args.look.options()?),
     }
 }
 
 /// The Label screen of one run, as key 3 of an attached client opens it.
-pub fn judge_run(dir: &Path) -> Result<()> {
+pub fn judge_run(dir: &Path, options: &Options) -> Result<()> {
     let source = Some(dir.to_string_lossy().into_owned());
-    judge(&JudgeArgs { source, annotator: None, blind: false, order: Order::Newest, seed: None, from: None })
+    judge(&JudgeArgs { source, annotator: None, blind: false, order: Order::Newest, seed: None, from: None }, options)
 }
 
-fn judge(args: &JudgeArgs) -> Result<()> {
+fn judge(args: &JudgeArgs, options: &Options) -> Result<()> {
     let on_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
     ensure!(
         on_terminal || args.from.is_some(),
@@ -138,7 +141,7 @@ fn judge(args: &JudgeArgs) -> Result<()> {
         order: if args.blind && matches!(args.order, Order::Disagreement) { Picked::Stratified } else { args.order.into() },
     };
     let path = desk.log.path().to_owned();
-    let n = label(&Options::default(), setup, &mut desk)?;
+    let n = label(options, setup, &mut desk)?;
     desk.faults.iter().for_each(|fault| eprintln!("{fault}"));
     println!("{n} decisions, on disk in {}", path.display());
     Ok(())

@@ -8,9 +8,12 @@ mod data;
 mod eval;
 mod export;
 mod headless;
+mod knobs;
 mod label;
+mod look;
 mod parity;
 mod pretrain;
+mod replay;
 mod reward;
 mod run;
 mod score;
@@ -40,14 +43,22 @@ enum Command {
     Run(run::RunArgs),
     /// Watch and steer a run
     Attach(attach::Args),
+    /// Play a run back on the screens, into a recording (asciicast), or print one screen as text
+    Replay(replay::Args),
     /// List the runs of this machine
     Runs(control::RunsArgs),
     /// Say how a run stands
     Status(control::StatusArgs),
     /// Pause a run at its next phase boundary
     Pause(control::Args),
-    /// Let a paused run go on
+    /// Let a paused run go on; a run that stopped or died is started again from its last checkpoint
     Resume(control::Args),
+    /// Change values of a run from its next step on: temperature=0.8, learning_rate=1e-4, label_gate=ask; without any, show them
+    Set(knobs::SetArgs),
+    /// Pause a run where a condition comes true, such as "kl > 0.05", nan, constant; without any, list them
+    Break(knobs::BreakArgs),
+    /// Give up what the step in progress has written so far, and pause before that step
+    Abort(control::Args),
     /// Let a run go on to the end of one step, then pause it
     Step(control::StepArgs),
     /// Save a run and end its trainer; the same run command continues it
@@ -83,16 +94,20 @@ pub fn main() -> Result<ExitCode> {
             eprint!("{}", Cli::command().render_help());
             return Ok(ExitCode::from(2));
         }
-        return done(attach::choose(false));
+        return done(look::Look::default().options().and_then(|options| attach::choose(&options)));
     };
     match command {
         Command::Demo(args) => run::demo(&args),
         Command::Run(args) => run::run(&args),
         Command::Attach(args) => done(attach::run(&args)),
+        Command::Replay(args) => done(replay::run(&args)),
         Command::Runs(args) => done(control::runs(&args)),
         Command::Status(args) => done(control::status(&args)),
         Command::Pause(args) => done(control::pause(&args)),
         Command::Resume(args) => done(control::resume(&args)),
+        Command::Set(args) => done(knobs::set(&args)),
+        Command::Break(args) => done(knobs::set_breakpoints(&args)),
+        Command::Abort(args) => done(knobs::abort(&args)),
         Command::Step(args) => done(control::step(&args)),
         Command::Stop(args) => done(control::stop(&args)),
         Command::Eval(args) => done(eval::run(&args)),

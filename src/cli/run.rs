@@ -11,12 +11,13 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{attach, headless};
+use super::{attach, headless, look::Look};
 use crate::{
     attach::Client,
     config::RunConfig,
     runner::{RunDir, deadline::parse_duration, load_absolute},
     store::{is_locked, runs_root},
+    task::Breakpoint,
 };
 
 const DEMO: &str = include_str!("../../experiments/demo.toml");
@@ -37,6 +38,9 @@ pub struct Common {
     /// Override any key of the experiment, such as --set algo.learning_rate=1e-4
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Pause where this comes true, such as --break "kl > 0.05" --break nan
+    #[arg(long = "break", value_name = "CONDITION")]
+    breakpoints: Vec<Breakpoint>,
     /// The run directory; by default the experiment's name and seed under the data folder
     #[arg(long)]
     run_dir: Option<PathBuf>,
@@ -46,6 +50,8 @@ pub struct Common {
     /// Start over: an earlier run of this name and seed is put aside, not deleted
     #[arg(long)]
     fresh: bool,
+    #[command(flatten)]
+    look: Look,
     /// Set by the program itself when it starts a trainer for a screen
     #[arg(long, hide = true, requires = "headless")]
     own_session: bool,
@@ -66,13 +72,15 @@ pub struct RunArgs {
 }
 
 pub fn demo(args: &DemoArgs) -> Result<ExitCode> {
-    let config = RunConfig::parse(Path::new("the demo experiment"), DEMO, &args.common.overrides())?;
+    let mut config = RunConfig::parse(Path::new("the demo experiment"), DEMO, &args.common.overrides())?;
+    config.breakpoints.extend(args.common.breakpoints.clone());
     go(&args.common, config)
 }
 
 pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let mut config = RunConfig::load(&args.experiment, &args.common.overrides())?;
     load_absolute(&mut config, &std::env::current_dir()?);
+    config.breakpoints.extend(args.common.breakpoints.clone());
     go(&args.common, config)
 }
 
@@ -105,8 +113,14 @@ fn go(args: &Common, config: RunConfig) -> Result<ExitCode> {
     if !is_locked(&dir.0) {
         start_trainer(&config, &dir, args.deadline)?;
     }
-    attach::watch(&dir, false)?;
+    attach::watch(&dir, &args.look.options()?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Starts the trainer of a run again, with the experiment it was begun with; it goes on from its last checkpoint.
+pub fn restart(dir: &RunDir) -> Result<()> {
+    let config = RunConfig::load(&dir.experiment(), &[])?;
+    start_trainer(&config, &RunDir(std::path::absolute(&dir.0)?), None)
 }
 
 /// Renames an earlier run to `<name>.<n>`.

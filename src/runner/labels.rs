@@ -19,7 +19,7 @@ use crate::{
         labels::{asked, sift},
     },
     store::{LABELS, LabelLog, read_labels},
-    task::{Quadrant, Sample, Standing},
+    task::{LabelGate, Quadrant, Sample, Standing},
 };
 
 /// One line a step: `STEP ENTRIES;`. The semicolon tells a line that was written whole.
@@ -68,6 +68,11 @@ impl HandLabels {
             seed: config.seed,
             quarantined: Vec::new(),
         })
+    }
+
+    /// Whether to wait for labels from now on; those that are there count in any case.
+    pub fn set_gate(&mut self, gate: LabelGate) {
+        self.config.gate = gate;
     }
 
     /// Applies hand labels to the samples of `step`. While asked samples have none, `wait` is called with how many; it blocks for a

@@ -1,6 +1,7 @@
 //! The life of a run: open or continue, warm up, step, evaluate, save, end.
 
 mod saving;
+mod steering;
 
 use std::{
     cell::RefCell,
@@ -18,9 +19,11 @@ use super::{
     deadline::Deadline,
     dir::RunDir,
     evaluate::{Reading, evaluate},
+    hooks::Hooks,
     labels::HandLabels,
     machine::Watch,
     outlet::{Outlet, Output},
+    settings::Settings,
     signals::Signals,
     sources,
     steer::Steer,
@@ -75,7 +78,7 @@ struct Run {
 pub(super) fn run(options: Options, channel: Sender<Output>) -> Result<Ending> {
     let signals = Signals::install()?;
     let mut run = Run::open(options, channel, signals)?;
-    let result = run.live();
+    let result = run.live_or_panic();
     let (state, word, message) = match &result {
         Ok(Ending::Finished) => (RunState::Finished, "finished", format!("all {} steps are done", run.trainer.config.steps)),
         Ok(Ending::Stopped) => {
@@ -92,6 +95,7 @@ pub(super) fn run(options: Options, channel: Sender<Output>) -> Result<Ending> {
     run.store.set_state(word, &message)?;
     run.outlet.say(if result.is_err() { Level::Error } else { Level::Info }, &message);
     run.outlet.notice(Notice::Ended { state, message: Text::new(&message) });
+    run.tell_ending(state, &message);
     result
 }
 
@@ -130,7 +134,10 @@ impl Run {
         let trainer = Trainer::new(config, policy, pools);
         let origin = Origin { model_hash, tokenizer_hash, ..checkpoint::origin(&trainer)? };
         let machine = Watch::start(server.clone())?;
-        let steer = Steer::new(server, signals, deadline.and_then(|allowed| Deadline::after(started, allowed)));
+        let settings = Settings::open(&dir.0, trainer.knobs, &trainer.config.breakpoints)?;
+        let hooks = Hooks::new(&trainer.config.hooks, &dir.id(), &dir.0);
+        let deadline = deadline.and_then(|allowed| Deadline::after(started, allowed));
+        let steer = Steer::new(server, signals, deadline, settings, hooks);
         let mut run = Run {
             dir,
             store,
@@ -171,15 +178,17 @@ impl Run {
             }
             let clock = Instant::now();
             let next = self.step + 1;
-            self.steer.set_step(next);
+            self.turn_knobs(next);
             match self.one_step(next) {
                 Ok(outcome) => {
                     self.conclude(outcome)?;
                     self.steer.note_step(clock.elapsed());
                 }
+                Err(error) if error.is::<Aborted>() && self.gives_up_step()? => {}
                 Err(error) if error.is::<Aborted>() => return self.end(),
                 Err(error) => return Err(error),
             }
+            self.heed_hooks();
         }
         self.save()?;
         if !self.has_eval("after")? && !self.evaluate("after")? {
@@ -302,7 +311,9 @@ impl Run {
             anyhow::ensure!(error.is_full() && self.wait_for_room(&error.to_string(), ROOM_FOR_A_STEP), error);
         }
         self.step = report.step;
+        self.steer.set_step(self.step);
         self.heed_alarms(&report)?;
+        self.heed_breakpoints(&report)?;
         let is_best = self.best.is_some_and(|(_, step)| step == self.step);
         if is_best || self.step.is_multiple_of(self.trainer.config.checkpoint.every) {
             self.save()?;
@@ -428,6 +439,7 @@ fn first_picture(dir: &RunDir, config: &RunConfig, store: &Store) -> Result<Live
         steps_total: config.steps,
         step: last,
         reports: reports.into(),
+        alerts: steering::alerts(&store.events()?),
         ..Live::default()
     })
 }

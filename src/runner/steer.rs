@@ -1,4 +1,4 @@
-//! Pause, resume, step, stop: Controls from clients and signals, heeded at phase boundaries and between tokens.
+//! Pause, resume, step, give up, stop: Controls from clients and signals, heeded at phase boundaries and between tokens.
 
 use std::{
     sync::Arc,
@@ -6,11 +6,17 @@ use std::{
 };
 
 use anyhow::Result;
+use serde_json::json;
 
-use super::{deadline::Deadline, signals::Signals};
+use super::{
+    deadline::Deadline,
+    hooks::{Hooks, Occasion},
+    settings::Settings,
+    signals::Signals,
+};
 use crate::{
-    attach::{Control, Notice, RunState, Server},
-    task::{Phase, Text},
+    attach::{Control, Notice, RunState, Server, protocol::Level},
+    task::{Breakpoint, Knob, Knobs, Phase, StepReport, Text, breakpoint::Hit},
     train::step::{Aborted, Event, Flow},
 };
 
@@ -36,12 +42,21 @@ pub struct Steer {
     stop: bool,
     /// Stop now, giving up the step in progress.
     stop_now: bool,
+    /// Give up the step in progress, and go on living.
+    give_up: bool,
+    phase: Option<Phase>,
     phase_began: Instant,
     step: u32,
+    /// `step` is being made; otherwise it is done.
+    in_step: bool,
+    settings: Settings,
+    pub hooks: Hooks,
+    /// Why the run pauses, in a word and in a sentence; told once it does.
+    paused_by: Option<(&'static str, String)>,
 }
 
 impl Steer {
-    pub fn new(server: Arc<Server>, signals: Signals, deadline: Option<Deadline>) -> Steer {
+    pub fn new(server: Arc<Server>, signals: Signals, deadline: Option<Deadline>, settings: Settings, hooks: Hooks) -> Steer {
         Steer {
             server,
             signals,
@@ -50,13 +65,61 @@ impl Steer {
             state: RunState::Running,
             stop: false,
             stop_now: false,
+            give_up: false,
+            phase: None,
             phase_began: Instant::now(),
             step: 0,
+            in_step: false,
+            settings,
+            hooks,
+            paused_by: None,
         }
     }
 
+    /// Step `step` is done, whatever is made next.
     pub fn set_step(&mut self, step: u32) {
-        self.step = step;
+        (self.step, self.in_step) = (step, false);
+        self.tell();
+    }
+
+    /// Step `step` is about to be made; the values it is made with.
+    pub fn begin_step(&mut self, step: u32) -> Knobs {
+        (self.step, self.in_step) = (step, true);
+        self.tell();
+        self.settings.at(step)
+    }
+
+    /// The step was told to stop: whether it is to be made again, after a pause.
+    pub fn gives_up_step(&mut self) -> bool {
+        if !std::mem::take(&mut self.give_up) || self.wants_stop() {
+            return false;
+        }
+        let phase = self.phase.map_or("", Phase::name);
+        let what = format!("step {} was given up in its {phase} phase; resume makes it again", self.step);
+        if let Err(error) = self.settings.bring_forward(self.step) {
+            self.warn(&format!("changes asked for during the step hold from the next one only: {error:#}"));
+        }
+        (self.step, self.in_step) = (self.step.saturating_sub(1), false);
+        self.pause_for("abort", &what);
+        true
+    }
+
+    /// Halts at the next boundary and says why.
+    pub fn pause_for(&mut self, word: &'static str, why: &str) {
+        self.paused_by = Some((word, why.to_owned()));
+        self.halt_at(Halt::AtPhase, RunState::Pausing);
+    }
+
+    /// Breakpoints that this report hits.
+    pub fn observe(&mut self, report: &StepReport) -> Vec<Hit> {
+        self.settings.observe(report)
+    }
+
+    /// Tells clients what steers the run now.
+    pub fn tell(&mut self) {
+        let present = if self.in_step { self.step } else { self.step + 1 };
+        let steering = Box::new(self.settings.picture(present, self.paused_by.as_ref().map(|(_, why)| why.as_str())));
+        self.server.send(Notice::Steering { steering });
     }
 
     /// The signal that ends the run, if one came.
@@ -87,13 +150,9 @@ impl Steer {
         self.deadline.iter_mut().for_each(|d| d.note_save(took));
     }
 
-    /// Halts at the next phase boundary, as a client could ask for.
-    pub fn pause_soon(&mut self) {
-        self.halt_at(Halt::AtPhase, RunState::Pausing);
-    }
-
     /// Waits until `ready`; false where the run is told to end first. Resume asks once more without waiting.
     pub fn wait_until(&mut self, ready: &dyn Fn() -> bool) -> bool {
+        self.paused_by = Some(("disk", "the disk is full".to_owned()));
         self.announce(RunState::Paused);
         while !ready() {
             if self.wants_stop() {
@@ -101,8 +160,8 @@ impl Steer {
             }
             match self.server.wait_control(LOOK) {
                 Some(Control::Resume) => break,
-                Some(control @ Control::Stop { .. }) => self.heed(&control),
-                _ => {}
+                Some(Control::Pause | Control::StepPhase | Control::StepOnce) | None => {}
+                Some(control) => self.heed(&control),
             }
         }
         self.announce(RunState::Running);
@@ -112,12 +171,13 @@ impl Steer {
     /// One look of a run that waits for hand labels: whether to go on waiting. Resume ends the wait.
     pub fn wait_for_labels(&mut self) -> Result<bool> {
         if self.state != RunState::Paused {
+            self.paused_by = Some(("labels", "samples wait for hand labels".to_owned()));
             self.announce(RunState::Paused);
         }
         if let Some(control) = self.server.wait_control(LOOK).filter(|control| *control != Control::Pause) {
             self.heed(&control);
         }
-        anyhow::ensure!(!self.wants_stop(), Aborted);
+        anyhow::ensure!(!self.wants_stop() && !self.give_up, Aborted);
         Ok(self.state == RunState::Paused)
     }
 
@@ -163,10 +223,11 @@ impl Steer {
     /// A phase boundary: halts here if asked to.
     pub fn phase(&mut self, phase: Phase, total: usize) -> Flow {
         self.take_controls();
-        if self.halt == Halt::AtPhase {
+        // The beginning of a step is a step boundary, where the run has halted already if it was to.
+        if self.halt == Halt::AtPhase && phase != Phase::Scribe {
             self.pause();
         }
-        self.phase_began = Instant::now();
+        (self.phase, self.phase_began) = (Some(phase), Instant::now());
         self.server.send(Notice::Phase { step: self.step, phase, total: total as u32 });
         self.flow()
     }
@@ -182,7 +243,7 @@ impl Steer {
     /// Heeds what has come, without waiting.
     pub fn flow(&mut self) -> Flow {
         self.take_controls();
-        if self.stop_now || self.must_end() { Flow::Abort } else { Flow::Continue }
+        if self.stop_now || self.give_up || self.must_end() { Flow::Abort } else { Flow::Continue }
     }
 
     /// A signal came, or the deadline is here.
@@ -206,7 +267,59 @@ impl Steer {
                 (self.stop, self.stop_now) = (true, self.stop_now || *now);
                 self.announce(RunState::Stopping);
             }
+            Control::Abort => self.abort(),
+            Control::Set { knob } => self.set(*knob),
+            Control::Break { condition } => self.add(condition),
+            Control::Unbreak { condition } => self.remove(condition),
+            // The server's own business.
+            Control::Attach { .. } | Control::Take => {}
         }
+    }
+
+    /// Up to the update a step can be given up; from there on it is part of the policy.
+    fn abort(&mut self) {
+        let writes = matches!(self.phase, Some(Phase::Scribe | Phase::Gate | Phase::Doctor | Phase::Reward));
+        if self.in_step && writes {
+            self.give_up = true;
+            self.info(&format!("step {} is being given up", self.step));
+        } else {
+            self.warn("nothing to give up: only what the Scribe and the Doctor write can be, before the update begins");
+        }
+    }
+
+    fn set(&mut self, knob: Knob) {
+        let from = self.step + 1;
+        match self.settings.change(from, knob) {
+            Ok(()) => self.info(&format!("{knob} from step {from} on")),
+            Err(error) => self.warn(&format!("{knob} does not hold, since it could not be written down: {error:#}")),
+        }
+        self.tell();
+    }
+
+    fn add(&mut self, breakpoint: &Breakpoint) {
+        match self.settings.add(self.step, breakpoint) {
+            Ok(true) => self.info(&format!("pauses where {breakpoint}")),
+            Ok(false) => self.info(&format!("pauses where {breakpoint} already")),
+            Err(error) => self.warn(&format!("the breakpoint could not be written down: {error:#}")),
+        }
+        self.tell();
+    }
+
+    fn remove(&mut self, breakpoint: &Breakpoint) {
+        match self.settings.remove(self.step, breakpoint) {
+            Ok(true) => self.info(&format!("does not pause where {breakpoint} any more")),
+            Ok(false) => self.warn(&format!("there is no breakpoint {breakpoint}")),
+            Err(error) => self.warn(&format!("the breakpoint could not be written away: {error:#}")),
+        }
+        self.tell();
+    }
+
+    fn info(&self, message: &str) {
+        self.server.send(Notice::Log { level: Level::Info, message: Text::new(message) });
+    }
+
+    fn warn(&self, message: &str) {
+        self.server.send(Notice::Log { level: Level::Warn, message: Text::new(message) });
     }
 
     fn halt_at(&mut self, halt: Halt, state: RunState) {
@@ -215,14 +328,37 @@ impl Steer {
     }
 
     fn announce(&mut self, state: RunState) {
-        self.state = state;
+        let before = std::mem::replace(&mut self.state, state);
         self.server.send(Notice::State { state });
+        if state == RunState::Paused && before != RunState::Paused {
+            self.tell_pause();
+        }
+        if state == RunState::Running && (before == RunState::Paused || self.paused_by.is_some()) {
+            self.paused_by = None;
+            self.note("running", "");
+            self.tell();
+        }
+    }
+
+    fn tell_pause(&mut self) {
+        let (word, why) = self.paused_by.clone().unwrap_or_else(|| ("asked", String::new()));
+        self.note("paused", &why);
+        let phase = self.phase.filter(|_| self.in_step).map(Phase::name);
+        self.hooks.fire(Occasion::Pause, self.step, &[("reason", json!(word)), ("after_phase", json!(phase))], &why);
+        self.tell();
+    }
+
+    /// For those who look at the store; a run goes on without them.
+    fn note(&mut self, state: &str, message: &str) {
+        if let Err(error) = self.settings.note_state(state, message) {
+            self.warn(&format!("the state could not be written down: {error:#}"));
+        }
     }
 
     /// Waits until told to go on, to step, or to stop.
     fn pause(&mut self) {
         self.announce(RunState::Paused);
-        while self.state == RunState::Paused && !self.must_end() {
+        while self.state == RunState::Paused && !self.must_end() && !self.give_up {
             if let Some(control) = self.server.wait_control(LOOK)
                 && control != Control::Pause
             {

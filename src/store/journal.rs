@@ -19,6 +19,13 @@ pub struct Event {
     pub message: String,
 }
 
+impl Event {
+    /// Whether the run's owner wants to hear of it: alarms, breakpoints, steps given up.
+    pub fn is_alert(&self) -> bool {
+        ["alarm", "break", "abort"].contains(&self.kind.as_str())
+    }
+}
+
 impl Store {
     /// Keeps an evaluation; one of the same step and name is replaced, since a resumed run makes it again.
     pub fn add_eval(&mut self, step: u32, name: &str, value: &serde_json::Value) -> Result<(), StoreError> {

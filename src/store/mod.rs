@@ -96,7 +96,7 @@ impl Store {
 }
 
 /// Seconds since 1970 by the wall clock; 0 on a clock set before that. For people to read, never for ordering.
-fn unix_now() -> i64 {
+pub fn unix_now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
 }

@@ -1,9 +1,11 @@
 //! The game: what a note is, what a verdict is, what it earns.
 //! Pure words and rules. No I/O, no clock, no tensors, no random state; imports nothing of ours.
 
+pub mod breakpoint;
 pub mod decision;
 pub mod gain;
 pub mod hand_label;
+pub mod knob;
 pub mod label;
 pub mod note;
 pub mod prompt;
@@ -16,8 +18,10 @@ pub mod standing;
 pub mod text;
 pub mod verdict;
 
+pub use breakpoint::{Breakpoint, Breakpoints};
 pub use decision::{Decision, Exclusion, Judged, RejectReason};
 pub use hand_label::{Entry, HandLabel, LabelGate};
+pub use knob::{Knob, Knobs};
 pub use label::{ErrorKind, Label, LabelledNote};
 pub use note::{Note, Sentence};
 pub use prompt::{Chat, PromptStyle, Role, Turn};

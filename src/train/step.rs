@@ -22,8 +22,8 @@ use crate::{
     model::{Policy, policy::Writer},
     scribe,
     task::{
-        Answer, Completion, Generate, GenerateRequest, Phase, Quadrant, Rollout, Sample, Sampling, StepReport, StopReason, Truth,
-        prompt, report::PhaseTiming, reward, verdict,
+        Answer, Completion, Generate, GenerateRequest, Knobs, Phase, Quadrant, Rollout, Sample, Sampling, StepReport, StopReason,
+        Truth, prompt, report::PhaseTiming, reward, verdict,
     },
 };
 
@@ -71,6 +71,8 @@ pub struct StepOutcome {
 /// Everything that learning changes, and what it learns from.
 pub struct Trainer {
     pub config: RunConfig,
+    /// What may differ from the experiment, step by step; the experiment itself stays as it was begun.
+    pub knobs: Knobs,
     pub policy: Policy,
     pub algo: Algo,
     pub pools: Pools,
@@ -90,7 +92,9 @@ impl Trainer {
         let moments = Moments::zeros(policy.adapter.vars());
         let algo = Algo::resolve(&config.algo);
         let known = scribe::Pool::new(config.scribe.novelty_for(config.data.source), &pools.errors);
-        Trainer { config, policy, algo, pools, moments, known }
+        let knobs =
+            Knobs { temperature: config.doctor.temperature, learning_rate: algo.learning_rate, label_gate: config.labels.gate };
+        Trainer { config, knobs, policy, algo, pools, moments, known }
     }
 
     /// Runs step `step` (counted from 1). `watch` hears everything and can abort up to the update; after that a step completes.
@@ -206,7 +210,7 @@ impl Trainer {
                 GenerateRequest { chat: prompt::doctor(style, &s.note), n_completions: k, stream }
             })
             .collect();
-        let sampling = Sampling { temperature: self.config.doctor.temperature, max_tokens: self.config.doctor.max_tokens };
+        let sampling = Sampling { temperature: self.knobs.temperature, max_tokens: self.config.doctor.max_tokens };
         let (mut aborted, mut n_deltas) = (false, 0u64);
         let mut on_token = |request: usize, sibling: usize, delta: &str| {
             n_deltas += 1;
@@ -246,7 +250,7 @@ impl Trainer {
             let _ = watch(Event::Progress { done, tokens });
         };
         let schedule = self.schedule();
-        let temperature = self.config.doctor.temperature;
+        let temperature = self.knobs.temperature;
         let reference = reference_logprobs(&self.policy, &groups, temperature)?;
         let report =
             update(&self.policy, &groups, &reference, &self.algo, temperature, &schedule, &mut self.moments, &mut progress)?;
@@ -274,7 +278,7 @@ impl Trainer {
         let per_step = self.algo.optimizer_steps(self.config.doctor.samples * self.config.doctor.completions);
         let total = per_step as u64 * u64::from(self.config.steps);
         Schedule {
-            peak: self.algo.learning_rate,
+            peak: self.knobs.learning_rate,
             min_ratio: self.algo.min_lr_ratio,
             warmup_steps: (self.algo.warmup_ratio * total as f64).ceil() as u64,
             total_steps: total,

@@ -10,6 +10,13 @@ pub enum Action {
     PauseResume,
     Leave,
     Help,
+    Palette,
+    Alerts,
+    Breakpoints,
+    Knobs,
+    Abort,
+    Take,
+    Restart,
     StepPhase,
     StepOnce,
     Follow,
@@ -77,7 +84,16 @@ const fn row(
     hint: &'static str,
     doc: &'static str,
 ) -> ActionRow {
-    let steers = matches!(action, Action::PauseResume | Action::StepPhase | Action::StepOnce | Action::Visit(Elsewhere::Label));
+    let steers = matches!(
+        action,
+        Action::PauseResume
+            | Action::StepPhase
+            | Action::StepOnce
+            | Action::Abort
+            | Action::Restart
+            | Action::Take
+            | Action::Visit(Elsewhere::Label)
+    );
     ActionRow { action, name, keys, doc, hint, steers, screens }
 }
 
@@ -104,6 +120,13 @@ pub const ACTIONS: &[ActionRow] = &[
     row(ALL, (Action::Help, "help"), &["?"], "help", "Show or hide this list"),
     row(ALL, (Action::StepPhase, "step-phase"), &["."], "phase", "Run to the end of this phase, then pause"),
     row(ALL, (Action::StepOnce, "step-once"), &[">"], "step", "Run to the end of this step, then pause"),
+    row(ALL, (Action::Palette, "palette"), &[":"], "commands", "Write a command, or search in this list"),
+    row(ALL, (Action::Breakpoints, "breakpoints"), &["b"], "breaks", "Breakpoints: where the run pauses by itself"),
+    row(ALL, (Action::Knobs, "knobs"), &["="], "knobs", "Temperature, learning rate, label gate, from the next step"),
+    row(ALL, (Action::Alerts, "alerts"), &["a"], "alerts", "Alarms, breakpoints and steps given up"),
+    row(ALL, (Action::Abort, "abort"), &["X"], "", "Give up what this step has written, pause before it (asks)"),
+    row(ALL, (Action::Take, "take"), &["W"], "", "Steer this run instead of whoever does"),
+    row(ALL, (Action::Restart, "restart"), &["ctrl-r"], "", "Train a run that stopped or died again, from its checkpoint"),
     row(ALL, (Action::Go(Screen::Live), "go-live"), &["1"], "", "Go to the Live screen"),
     row(ALL, (Action::Go(Screen::Inspect), "go-inspect"), &["2"], "", "Go to the Inspect screen"),
     row(ALL, (Action::Visit(Elsewhere::Label), "label"), &["3"], "", "Judge the Scribe's samples; leaving comes back here"),

@@ -1,15 +1,20 @@
 //! The whole state of the terminal client and its only transition. Pure: no clock, no I/O; drawing reads it and changes nothing.
 
-use ratatui::{crossterm::event::KeyEvent, layout::Rect};
+use ratatui::{
+    crossterm::event::{KeyEvent, MouseEvent},
+    layout::Rect,
+};
 
 use super::{
     Leave,
-    action::{ACTIONS, Action},
+    action::Action,
     away::Away,
     follow::Follow,
     inspect::Inspect,
     keymap::{Chord, Keymap},
-    overlay::{self, Overlay},
+    mouse,
+    notify::Channel,
+    overlay::{self, Menu, Overlay},
     panel::{self, PANELS, Panel},
     phases::Phases,
     query::{Loaded, Query},
@@ -26,6 +31,11 @@ use crate::{
 #[derive(Clone, Debug)]
 pub enum Event {
     Key(KeyEvent),
+    Mouse(MouseEvent),
+    /// Text pasted at once: never keys.
+    Paste(String),
+    /// The terminal's window got or lost the keyboard.
+    Focus(bool),
     Resize(u16, u16),
     /// The trainer said something.
     Notice(Box<Notice>),
@@ -47,11 +57,19 @@ pub enum Effect {
     Load(Query),
     /// Put this on the reader's clipboard.
     Copy(Text),
+    /// Call the reader, who may be looking elsewhere.
+    Call(Channel, Text),
+    /// Name the window.
+    Title(Text),
+    /// Take the mouse from the terminal, or give it back.
+    Mouse(bool),
     /// Leave; the run goes on.
     Detach,
-    /// Leave; [`App::outcome`] says why.
     /// Leave for a screen with a loop of its own.
     Visit(Elsewhere),
+    /// Leave, to start the trainer again and come back.
+    Restart,
+    /// Leave; [`App::outcome`] says why.
     Quit,
 }
 
@@ -66,6 +84,17 @@ pub struct App {
     pub keymap: Keymap,
     /// Watching only: nothing that steers is sent.
     pub read_only: bool,
+    /// What this client calls itself to the trainer.
+    pub me: Option<Text>,
+    /// ASCII characters only.
+    pub ascii: bool,
+    pub notify: Channel,
+    /// Whether the terminal's window has the keyboard, where it says so.
+    pub in_front: Option<bool>,
+    /// Alerts up to this Unix second were seen.
+    pub alerts_read: i64,
+    /// Effects beside the one that an event leads to; whoever drives takes them.
+    pub asides: Vec<Effect>,
     /// A snapshot arrived.
     pub connected: bool,
     /// The socket closed before the run ended.
@@ -79,6 +108,7 @@ pub struct App {
     pub focus: Panel,
     pub zoomed: bool,
     pub overlay: Option<Overlay>,
+    pub menu: Menu,
     pub follow: Follow,
     pub phases: Phases,
     /// First line on show, by panel; `None` is the panel's natural place.
@@ -100,6 +130,12 @@ impl App {
             theme,
             keymap: Keymap::default(),
             read_only: false,
+            me: None,
+            ascii: false,
+            notify: Channel::Off,
+            in_front: None,
+            alerts_read: 0,
+            asides: Vec::new(),
             connected: false,
             lost: false,
             size,
@@ -109,6 +145,7 @@ impl App {
             focus: Panel::Doctor,
             zoomed: false,
             overlay: None,
+            menu: Menu::default(),
             follow: Follow::default(),
             phases: Phases::default(),
             scroll: [None; PANELS],
@@ -159,7 +196,13 @@ impl App {
 
     fn take(&mut self, event: Event) -> Option<Effect> {
         match event {
-            Event::Key(key) => self.key(key),
+            Event::Key(key) => self.press(key),
+            Event::Mouse(event) => mouse::mouse(self, event),
+            Event::Paste(text) => self.paste(&text),
+            Event::Focus(front) => {
+                self.in_front = Some(front);
+                None
+            }
             Event::Resize(columns, rows) => {
                 self.size = (columns, rows);
                 (self.dirty, self.inspect.stale) = (true, true);
@@ -169,7 +212,9 @@ impl App {
                 self.dirty = true;
                 if let Loaded::Away(away) = *answer {
                     self.away = Some(away);
-                    self.overlay = self.overlay.or(Some(Overlay::Away));
+                    if self.overlay.is_none() {
+                        overlay::open(self, Overlay::Away);
+                    }
                     return None;
                 }
                 let reply = self.inspect.loaded(*answer);
@@ -206,10 +251,17 @@ impl App {
         let snapshot = matches!(notice, Notice::Snapshot { .. });
         let ended = matches!(notice, Notice::Ended { .. });
         let committed = matches!(notice, Notice::Step { .. });
+        self.call_for(&notice);
+        let led = self.leads();
         self.live.apply(notice);
         if snapshot {
             (self.connected, self.lost) = (true, false);
             self.follow.start(&self.live);
+            self.asides.push(Effect::Title(Text::new(&format!("medserl {}", self.live.run_id))));
+        }
+        self.tell_lead(led);
+        if (ended || snapshot) && self.live.state == RunState::Failed && !self.stopping {
+            overlay::open(self, Overlay::Over);
         }
         if self.follow.watched() != shown.as_ref() {
             self.reset_text_scroll();
@@ -233,24 +285,17 @@ impl App {
         self.scroll[Panel::Scribe.index()] = None;
     }
 
-    fn key(&mut self, key: KeyEvent) -> Option<Effect> {
+    /// Takes a key.
+    pub fn press(&mut self, key: KeyEvent) -> Option<Effect> {
         if self.overlay.is_none() && self.screen == Screen::Inspect && self.inspect.prompt.is_some() {
             self.dirty = true;
             return self.inspect.typed(key);
         }
-        let chord = Chord::of(key)?;
         if let Some(overlay) = self.overlay {
-            let (overlay, effect) = overlay::key(self, overlay, chord);
-            self.dirty |= self.overlay != overlay;
-            self.overlay = overlay;
-            return effect;
+            return overlay::key(self, overlay, key);
         }
-        let action = self.keymap.action(self.screen, chord)?;
-        if self.read_only && ACTIONS.iter().any(|row| row.action == action && row.steers) {
-            self.say("read-only: attach without --read-only to steer");
-            return None;
-        }
-        self.act(action)
+        let action = self.keymap.action(self.screen, Chord::of(key)?)?;
+        self.carry_out(action)
     }
 
     /// Carries out an action.
@@ -258,8 +303,16 @@ impl App {
         match action {
             Action::PauseResume | Action::StepPhase | Action::StepOnce => return self.steer(action),
             Action::Leave if self.ended() || self.lost => return Some(Effect::Quit),
-            Action::Leave => self.overlay = Some(Overlay::Leave),
-            Action::Help => self.overlay = Some(Overlay::Help { top: 0 }),
+            Action::Leave => overlay::open(self, Overlay::Leave),
+            Action::Help | Action::Palette => overlay::open(self, Overlay::Help),
+            Action::Alerts => overlay::open(self, Overlay::Alerts),
+            Action::Breakpoints => overlay::open(self, Overlay::Breakpoints),
+            Action::Knobs => overlay::open(self, Overlay::Knobs),
+            Action::Abort if self.lost || !self.connected || self.ended() => return self.steer(action),
+            Action::Abort => overlay::open(self, Overlay::Abort),
+            Action::Take => return self.take_lead(),
+            Action::Restart if self.ended() || self.lost => return Some(Effect::Restart),
+            Action::Restart => self.say("the run is being trained; Space lets a paused one go on"),
             Action::Go(screen) => return self.go(screen),
             Action::Visit(place) => return Some(Effect::Visit(place)),
             action if self.screen == Screen::Inspect => return self.inspect(action),
@@ -287,7 +340,7 @@ impl App {
         None
     }
 
-    fn go(&mut self, screen: Screen) -> Option<Effect> {
+    pub(super) fn go(&mut self, screen: Screen) -> Option<Effect> {
         if screen == self.screen {
             return None;
         }
@@ -359,9 +412,14 @@ impl App {
     }
 
     fn scroll_by(&mut self, action: Action) {
+        self.scroll_panel(self.focused(), action);
+    }
+
+    /// Scrolls a panel, focused or not.
+    pub fn scroll_panel(&mut self, panel: Panel, action: Action) {
         let places = screen::places(self);
-        let Some((_, area)) = places.iter().find(|(panel, _)| *panel == self.focused()) else { return };
-        let Some(extent) = panel::extent(self, self.focused(), *area) else { return };
+        let Some((_, area)) = places.iter().find(|(there, _)| *there == panel) else { return };
+        let Some(extent) = panel::extent(self, panel, *area) else { return };
         let last = extent.total.saturating_sub(extent.visible);
         let page = (extent.visible / 2).max(1);
         let top = match action {
@@ -373,7 +431,7 @@ impl App {
             _ => last,
         };
         // At its end a panel goes back to following its end; only the Scribe's natural place is elsewhere.
-        let at_end = top >= last && self.focused() != Panel::Scribe;
-        self.scroll[self.focused().index()] = if at_end { None } else { Some(top.min(last)) };
+        let at_end = top >= last && panel != Panel::Scribe;
+        self.scroll[panel.index()] = if at_end { None } else { Some(top.min(last)) };
     }
 }

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use super::panel::machine;
 use crate::{
     attach::{Live, Notice, live::Stream},
     task::{Phase, Rollout, Sample},
@@ -69,6 +70,8 @@ impl Follow {
                 }
                 true
             }
+            // Once a second, also while nothing happens.
+            Notice::Machine { machine } => !machine::alike(&live.machine, machine),
             _ => true,
         }
     }

@@ -177,7 +177,7 @@ impl Inspect {
     }
 
     /// Goes to a row of the list.
-    fn choose(&mut self, at: usize) -> Option<Effect> {
+    pub fn choose(&mut self, at: usize) -> Option<Effect> {
         self.chosen = at.min(self.rows.len().saturating_sub(1));
         let key = self.rows.get(self.chosen).map(RolloutRow::key);
         self.show(key)
@@ -211,6 +211,13 @@ impl Inspect {
             (Typed::Nothing, _) => {}
         }
         None
+    }
+
+    /// Filters by `text`, whatever was filtered before.
+    pub fn filter_to(&mut self, text: &str) -> Result<Effect, FilterError> {
+        let filter = RolloutFilter::parse(text)?;
+        (self.part, self.compared) = (Part::List, None);
+        Ok(self.refilter(filter, text))
     }
 
     fn refilter(&mut self, filter: RolloutFilter, text: &str) -> Effect {

@@ -6,7 +6,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::Sender,
     },
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -25,6 +25,7 @@ const LEAVE_CHECK: Duration = Duration::from_millis(500);
 pub struct Keyboard {
     done: Arc<AtomicBool>,
     signals: Handle,
+    keys: Option<JoinHandle<()>>,
 }
 
 impl Keyboard {
@@ -34,7 +35,7 @@ impl Keyboard {
         let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
         let handle = signals.handle();
         let (sender, stop) = (events.clone(), Arc::clone(&done));
-        thread::Builder::new().name("keys".to_owned()).spawn(move || read_keys(&sender, &stop))?;
+        let keys = Some(thread::Builder::new().name("keys".to_owned()).spawn(move || read_keys(&sender, &stop))?);
         let sender = events.clone();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for _ in signals.forever() {
@@ -43,7 +44,18 @@ impl Keyboard {
                 }
             }
         })?;
-        Ok(Keyboard { done, signals: handle })
+        Ok(Keyboard { done, signals: handle, keys })
+    }
+}
+
+impl Keyboard {
+    /// Ends once nothing reads the terminal any more, so that another program can.
+    pub fn stop(mut self) {
+        self.done.store(true, Ordering::SeqCst);
+        if let Some(keys) = self.keys.take() {
+            // A panic over there has been reported; the terminal is free all the same.
+            let _ = keys.join();
+        }
     }
 }
 
@@ -64,8 +76,11 @@ fn read_keys(events: &Sender<Event>, done: &AtomicBool) {
         };
         let sent = match input {
             Ok(Input::Key(key)) => events.send(Event::Key(key)),
+            Ok(Input::Mouse(event)) => events.send(Event::Mouse(event)),
+            Ok(Input::Paste(text)) => events.send(Event::Paste(text)),
+            Ok(Input::FocusGained) => events.send(Event::Focus(true)),
+            Ok(Input::FocusLost) => events.send(Event::Focus(false)),
             Ok(Input::Resize(columns, rows)) => events.send(Event::Resize(columns, rows)),
-            Ok(_) => Ok(()),
             Err(_) => {
                 // The terminal is gone: leave at once instead of spinning on it.
                 let _ = events.send(Event::Hangup);

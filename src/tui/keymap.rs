@@ -27,6 +27,11 @@ impl Chord {
         Some(Chord { code: key.code, modifiers })
     }
 
+    /// The press this is a chord of.
+    pub fn press(self) -> KeyEvent {
+        KeyEvent::new(self.code, self.modifiers)
+    }
+
     /// Reads `q`, `?`, `space`, `ctrl-c`, `shift-tab`, `pagedown`; `None` for anything else.
     pub fn parse(name: &str) -> Option<Chord> {
         if let Some(rest) = name.strip_prefix("ctrl-") {

@@ -5,13 +5,20 @@
 pub mod action;
 pub mod app;
 pub mod away;
+pub mod cast;
 pub mod clipboard;
+pub mod command;
+pub mod editor;
 pub mod follow;
+pub mod glyphs;
 pub mod inspect;
 mod keyboard;
 pub mod keymap;
 pub mod label;
+mod lead;
 pub mod loader;
+pub mod mouse;
+pub mod notify;
 pub mod overlay;
 pub mod panel;
 pub mod phases;
@@ -46,8 +53,9 @@ pub use screen::Elsewhere;
 pub use terminal::{TerminalError, TerminalGuard};
 pub use theme::{Theme, ThemeError};
 
-use crate::{attach::Control, store::RunSummary};
+use crate::{attach::Control, store::RunSummary, task::Text};
 use loader::Loader;
+use notify::Channel;
 use query::{Loaded, Query};
 use runs::{Choice, RunsApp};
 
@@ -69,6 +77,8 @@ pub enum Leave {
     RunEnded,
     /// The trainer's socket closed before the run ended.
     ConnectionLost,
+    /// To start the trainer again, and come back.
+    Restart,
     /// For another screen, and then back.
     Visit(Elsewhere),
 }
@@ -78,8 +88,16 @@ pub enum Leave {
 pub struct Options {
     /// dark, light or mono; `None` asks the environment.
     pub theme: Option<String>,
+    /// ASCII characters only.
+    pub ascii: bool,
+    /// Leave the mouse to the terminal.
+    pub no_mouse: bool,
+    /// How to call a reader who looks elsewhere.
+    pub notify: Channel,
     /// Send nothing that steers.
     pub read_only: bool,
+    /// What this client calls itself to the trainer.
+    pub me: Option<Text>,
     /// Whose store the Inspect screen reads; without one it says so.
     pub run_dir: Option<PathBuf>,
 }
@@ -90,7 +108,7 @@ pub struct Options {
 /// No terminal, a terminal that went away, or an unknown theme.
 pub fn choose_run(options: &Options, list: &mut dyn FnMut() -> (Vec<RunSummary>, i64)) -> anyhow::Result<Choice> {
     let theme = Theme::choose(options.theme.as_deref(), |name| std::env::var(name).ok())?;
-    let _guard = TerminalGuard::take()?;
+    let _guard = TerminalGuard::take(!options.no_mouse)?;
     let mut terminal = Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(1 << 16, io::stdout())))?;
     let (sender, events) = mpsc::channel();
     let _keyboard = keyboard::Keyboard::listen(&sender)?;
@@ -103,7 +121,12 @@ pub fn choose_run(options: &Options, list: &mut dyn FnMut() -> (Vec<RunSummary>,
             next_look = Instant::now() + LOOK;
         }
         if app.dirty {
-            terminal.draw(|frame| screen::runs::draw(&app, frame))?;
+            terminal.draw(|frame| {
+                screen::runs::draw(&app, frame);
+                if options.ascii {
+                    glyphs::to_ascii(frame.buffer_mut());
+                }
+            })?;
             app.dirty = false;
         }
         match events.recv_timeout(next_look.saturating_duration_since(Instant::now())) {
@@ -112,6 +135,7 @@ pub fn choose_run(options: &Options, list: &mut dyn FnMut() -> (Vec<RunSummary>,
                     return Ok(choice);
                 }
             }
+            Ok(Event::Mouse(event)) => drop(mouse::wheel(event).map(|arrow| app.key(arrow))),
             Ok(Event::Hangup) | Err(RecvTimeoutError::Disconnected) => return Ok(Choice::Quit),
             Ok(Event::Resize(..)) => app.dirty = true,
             Ok(_) | Err(RecvTimeoutError::Timeout) => {}
@@ -132,10 +156,13 @@ pub fn run(
     control: &mut dyn FnMut(Control),
 ) -> anyhow::Result<Leave> {
     let theme = Theme::choose(options.theme.as_deref(), |name| std::env::var(name).ok())?;
-    let guard = TerminalGuard::take()?;
+    let guard = TerminalGuard::take(!options.no_mouse)?;
     let mut terminal = Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(1 << 16, io::stdout())))?;
     let mut app = App::new(theme, size()?);
-    app.read_only = options.read_only;
+    (app.read_only, app.ascii, app.notify) = (options.read_only, options.ascii, options.notify);
+    app.me.clone_from(&options.me);
+    app.alerts_read = options.run_dir.as_deref().and_then(away::Seen::read).map_or(0, |seen| seen.unix_s);
+    let in_tmux = std::env::var_os("TMUX").is_some();
     let keyboard = keyboard::Keyboard::listen(channel.0)?;
     let mut draw = |app: &App| -> anyhow::Result<()> {
         queue!(terminal.backend_mut(), BeginSynchronizedUpdate)?;
@@ -158,7 +185,10 @@ pub fn run(
                 drop(channel.0.send(Event::Loaded(Box::new(Loaded::Failed { query, why }))));
             }
         },
-        Effect::Detach | Effect::Quit | Effect::Visit(_) => {}
+        Effect::Call(channel, text) => drop(notify::call(&mut io::stdout(), channel, &text, in_tmux)),
+        Effect::Title(text) => drop(notify::title(&mut io::stdout(), &text)),
+        Effect::Mouse(on) => drop(terminal::mouse(&mut io::stdout(), on)),
+        Effect::Detach | Effect::Quit | Effect::Visit(_) | Effect::Restart => {}
     };
     let frame = if std::env::var_os("SSH_CONNECTION").is_some() { SLOW_FRAME } else { FRAME };
     let leave = drive(&mut app, channel.1, frame, &mut draw, &mut perform);
@@ -210,8 +240,11 @@ pub fn drive(
         };
         // Nobody can send any more: no key will come either.
         let Some(event) = event else { return Ok(app.outcome()) };
-        match app.update(event) {
+        let effect = app.update(event);
+        std::mem::take(&mut app.asides).into_iter().for_each(&mut *perform);
+        match effect {
             None => {}
+            Some(Effect::Restart) => return Ok(Leave::Restart),
             Some(Effect::Detach) => return Ok(Leave::Detached),
             Some(Effect::Quit) => return Ok(app.outcome()),
             Some(Effect::Visit(place)) => return Ok(Leave::Visit(place)),

@@ -37,6 +37,16 @@ impl Prompt {
         self.at
     }
 
+    /// Puts text in at the place; control characters never get in.
+    pub fn insert(&mut self, text: &str) {
+        for c in text.chars().filter(|c| !c.is_control()) {
+            if self.letters.len() < LONGEST {
+                self.letters.insert(self.at, c);
+                self.at += 1;
+            }
+        }
+    }
+
     /// Takes a key. Control characters never get in.
     pub fn key(&mut self, key: KeyEvent) -> Typed {
         if key.kind == KeyEventKind::Release {

@@ -13,6 +13,7 @@ use std::{
 
 use ratatui::crossterm::{
     cursor::{Hide, Show},
+    event::{DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange},
     execute,
     terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
 };
@@ -38,8 +39,8 @@ pub enum TerminalError {
 pub struct TerminalGuard(());
 
 impl TerminalGuard {
-    /// Takes the terminal over for the calling thread.
-    pub fn take() -> Result<TerminalGuard, TerminalError> {
+    /// Takes the terminal over for the calling thread; `with_mouse` takes the mouse as well.
+    pub fn take(with_mouse: bool) -> Result<TerminalGuard, TerminalError> {
         if !io::stdout().is_terminal() {
             return Err(TerminalError::NotATerminal("standard output"));
         }
@@ -53,7 +54,12 @@ impl TerminalGuard {
         HOOK.call_once(chain_hook);
         let guard = TerminalGuard(());
         enable_raw_mode()?;
-        execute!(io::stdout(), EnterAlternateScreen, Hide)?;
+        // The window's title is put aside and comes back with the screen.
+        io::stdout().write_all(b"\x1b[22;0t")?;
+        execute!(io::stdout(), EnterAlternateScreen, Hide, EnableBracketedPaste, EnableFocusChange)?;
+        if with_mouse {
+            mouse(&mut io::stdout(), true)?;
+        }
         Ok(guard)
     }
 }
@@ -69,10 +75,18 @@ pub fn deferred_panics() -> Vec<String> {
     std::mem::take(&mut lock(&DEFERRED))
 }
 
+/// Takes clicks and the wheel (modes 1000 and 1006, never motion), or gives them back.
+pub fn mouse(out: &mut dyn Write, on: bool) -> io::Result<()> {
+    out.write_all(if on { b"\x1b[?1000h\x1b[?1006h" } else { b"\x1b[?1006l\x1b[?1000l" })?;
+    out.flush()
+}
+
 /// Safe to call any number of times. Errors are ignored: the terminal may be gone, and nothing better can be done.
 fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
-        let _ = execute!(io::stdout(), Show, LeaveAlternateScreen);
+        let _ = mouse(&mut io::stdout(), false);
+        let _ = execute!(io::stdout(), DisableFocusChange, DisableBracketedPaste, Show, LeaveAlternateScreen);
+        let _ = io::stdout().write_all(b"\x1b[23;0t");
         let _ = disable_raw_mode();
         let _ = io::stdout().flush();
     }

@@ -67,6 +67,7 @@ struct Look {
 #[derive(Clone, Debug)]
 pub struct Theme {
     pub name: String,
+    pub depth: Depth,
     styles: Vec<Style>,
 }
 
@@ -88,17 +89,28 @@ impl Theme {
             let look = looks.get(token.name()).ok_or_else(missing)?;
             look.style(depth).map_err(|value| ThemeError::Colour { theme: name.to_owned(), token: token.name(), value })
         };
-        Ok(Theme { name: name.to_owned(), styles: Token::ALL.iter().map(style).collect::<Result<_, _>>()? })
+        Ok(Theme { name: name.to_owned(), depth, styles: Token::ALL.iter().map(style).collect::<Result<_, _>>()? })
     }
 
-    /// The named theme, or what the environment asks for: mono under `NO_COLOR` or a dumb terminal, else dark.
+    /// The named theme, or what the environment asks for: mono under `NO_COLOR` or a dumb terminal, light where `COLORFGBG` names a
+    /// light background, else dark.
     pub fn choose(wanted: Option<&str>, env: impl Fn(&str) -> Option<String>) -> Result<Theme, ThemeError> {
         let no_color = env("NO_COLOR").is_some_and(|v| !v.is_empty()) || env("TERM").as_deref() == Some("dumb");
         let depth = match env("COLORTERM").as_deref() {
             Some("truecolor" | "24bit") => Depth::True,
             _ => Depth::Indexed,
         };
-        Theme::built_in(wanted.unwrap_or(if no_color { "mono" } else { "dark" }), depth)
+        // Foreground and background as numbers of the 16 colours; 7 and 9 to 15 are light.
+        let background = env("COLORFGBG").and_then(|v| v.rsplit(';').next()?.parse::<u8>().ok());
+        let is_light = background.is_some_and(|b| b == 7 || (9..16).contains(&b));
+        let own = if no_color {
+            "mono"
+        } else if is_light {
+            "light"
+        } else {
+            "dark"
+        };
+        Theme::built_in(wanted.unwrap_or(own), depth)
     }
 
     pub fn style(&self, token: Token) -> Style {

@@ -146,3 +146,54 @@ fn a_run_is_paused_stepped_and_stopped_from_the_shell() {
     let late = home.run(&["pause"]);
     assert!(late.code == Some(1) && late.err.contains("not being trained"), "{}", late.err);
 }
+
+/// Reads on until the log holds these words.
+fn wait_for_words(run: &mut Running, words: &str) {
+    while !run.wait_for("log")["message"].as_str().unwrap().contains(words) {}
+}
+
+#[test]
+fn a_run_paused_at_a_breakpoint_is_steered_and_a_killed_one_goes_on_with_the_same_values() {
+    let steered = |home: &Home| {
+        let mut args = demo("4");
+        args.extend(["--break", "step = 1"]);
+        let mut run = home.start(&args);
+        wait_for_words(&mut run, "breakpoint step = 1");
+        let set = home.run(&["set", "temperature=0.7", "learning_rate=2e-3"]).done().out;
+        assert!(set.contains("temperature=0.7") && set.contains("learning_rate=2e-3"), "{set}");
+        assert!(home.run(&["break", "--remove", "step = 1"]).done().out.contains("no breakpoint"));
+        home.run(&["resume"]).done();
+        (run, args)
+    };
+    let (twin, killed) = (Home::new(), Home::new());
+    assert_eq!(steered(&twin).0.end(), Some(0));
+    let (mut run, args) = steered(&killed);
+    while run.wait_for("step")["step"] != 3 {}
+    signal(&run, Signal::KILL);
+    assert_eq!(run.end(), None);
+    // Step 3 is made again, with the values it was made with, and the breakpoint that was taken away stays away.
+    killed.run(&args).done();
+    assert!(twin.learnt() == killed.learnt(), "a killed and steered run is another one than its twin");
+    assert!(twin.learnt().1 != undisturbed().1, "the knobs change what is learnt");
+    let store = medserl::store::Store::open_read_only(&killed.run_dir()).unwrap();
+    let events: Vec<_> = store.events().unwrap().into_iter().map(|e| (e.step, e.kind, e.message)).collect();
+    assert!(events.contains(&(2, "knob".to_owned(), "temperature=0.7".to_owned())), "{events:?}");
+}
+
+#[test]
+fn a_step_that_was_given_up_is_made_again_as_it_would_have_been() {
+    let home = Home::new();
+    let mut args = demo("4");
+    args.extend(["--break", "step = 2"]);
+    let mut run = home.start(&args);
+    wait_for_words(&mut run, "breakpoint step = 2");
+    let refused = home.run(&["abort"]);
+    assert!(refused.code == Some(1) && refused.err.contains("nothing to give up"), "{}", refused.err);
+    home.run(&["step", "--phase"]).done();
+    let said = home.run(&["abort"]).done().out;
+    assert!(said.contains("step 3 is being given up"), "{said}");
+    wait_for_words(&mut run, "step 3 was given up");
+    home.run(&["resume"]).done();
+    assert_eq!(run.end(), Some(0));
+    assert_same_as_undisturbed(&home);
+}

@@ -5,13 +5,13 @@ use std::{path::Path, sync::Arc};
 use medserl::{
     attach::{
         Live, Machine, Notice, RunState,
-        protocol::{Gpu, Level},
+        protocol::{Alert, Attached, Gpu, Level, Steering},
     },
     config::RewardConfig,
     store::{RunMeta, Store},
     task::{
-        Answer, Completion, ErrorKind, GateResult, Injection, Label, Note, Phase, Provenance, Quadrant, Rollout, Sample,
-        Sentence, StepReport, StopReason, Text, Truth, report::PhaseTiming, reward, verdict,
+        Answer, Completion, ErrorKind, GateResult, Injection, Knob, Knobs, Label, LabelGate, Note, Phase, Provenance, Quadrant,
+        Rollout, Sample, Sentence, StepReport, StopReason, Text, Truth, report::PhaseTiming, reward, verdict,
     },
     tui::{App, Effect, Event, loader, query, screen::Screen},
 };
@@ -179,6 +179,22 @@ pub fn notices() -> Vec<Notice> {
     all
 }
 
+/// A run that was steered: a knob turned, another one coming, two breakpoints, one of them hit.
+pub fn steering() -> Steering {
+    let experiment = Knobs { temperature: 1.0, learning_rate: 4e-4, label_gate: LabelGate::Off };
+    Steering {
+        knobs: Some(Knobs { temperature: 0.8, ..experiment }),
+        experiment: Some(experiment),
+        coming: vec![(319, Knob::LearningRate(1e-4))],
+        breakpoints: vec!["kl > 0.05".parse().unwrap(), "nan".parse().unwrap()],
+        paused_by: Some(Text::new("breakpoint kl > 0.05: kl = 0.0610 at step 317")),
+    }
+}
+
+pub fn alert(step: u32, message: &str) -> Alert {
+    Alert { step, unix_s: 1_000 + i64::from(step), kind: Text::new("break"), message: Text::new(message) }
+}
+
 /// Any notice at all, hostile text and impossible numbers included.
 pub fn random_notice(rng: &mut ChaCha8Rng, step: u32) -> Notice {
     let n = rng.next_u32();
@@ -198,6 +214,11 @@ pub fn random_notice(rng: &mut ChaCha8Rng, step: u32) -> Notice {
         6 => Notice::Log { level: Level::Error, message: Text::new("宽字符\u{1b}[2J wide e\u{301} text 👩‍⚕️\nmore") },
         7 => Notice::State { state: [RunState::Starting, RunState::Paused, RunState::Stopping][(n >> 4) as usize % 3] },
         8 if n & 0xF00 == 0 => Notice::Snapshot { live: Box::default() },
+        10 if n & 0xF0 == 0 => Notice::Steering { steering: Box::new(steering()) },
+        10 if n & 0xF0 == 0x10 => {
+            Notice::Clients { clients: vec![Attached { who: Text::new("me\u{1b}[2J"), steers: n & 0x100 == 0 }] }
+        }
+        10 if n & 0xF0 == 0x20 => Notice::Alert { alert: Box::new(alert(step, "kl = 0.06 at \u{202e}step")) },
         9 if n & 0xF000 == 0 => Notice::Ended { state: RunState::Finished, message: Text::new("over") },
         _ => token(
             &some,

@@ -2,12 +2,18 @@
 
 use medserl::{
     attach::Notice,
-    tui::{App, Event, action::ACTIONS, overlay::Overlay, screen::Screen},
+    tui::{
+        App, Event,
+        action::ACTIONS,
+        overlay::{self, Overlay},
+        screen::Screen,
+    },
 };
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
 };
+use ratatui::crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
 use super::{
     SIZES, app,
@@ -20,6 +26,23 @@ fn keys() -> Vec<&'static str> {
     let mut keys: Vec<&str> = ACTIONS.iter().flat_map(|row| row.keys.iter().copied()).collect();
     keys.extend(["c", "s", "d", "backspace", "\"", ":", "r", "<", "x", "é", "ctrl-w", "医"]);
     keys
+}
+
+/// A click or a turn of the wheel, on the screen or beside it.
+fn mouse(rng: &mut ChaCha8Rng) -> MouseEvent {
+    let n = rng.next_u32();
+    let kinds = [
+        MouseEventKind::Down(MouseButton::Left),
+        MouseEventKind::ScrollUp,
+        MouseEventKind::ScrollDown,
+        MouseEventKind::Up(MouseButton::Right),
+    ];
+    MouseEvent {
+        kind: kinds[n as usize % 4],
+        column: (n >> 8) as u16 % 310,
+        row: if n & 0x80 == 0 { 0 } else { (n >> 20) as u16 % 110 },
+        modifiers: KeyModifiers::NONE,
+    }
 }
 
 fn size(rng: &mut ChaCha8Rng) -> (u16, u16) {
@@ -54,7 +77,9 @@ fn two_thousand_sequences_never_panic() {
                     let (columns, rows) = size(&mut rng);
                     reader.event(Event::Resize(columns, rows));
                 }
-                11 => reader.event(Event::Tick),
+                11 if n & 0x100 == 0 => reader.event(Event::Tick),
+                11 => reader.event(Event::Paste("kl > 0\u{1b}[31m\n医".to_owned())),
+                13 => reader.event(Event::Mouse(mouse(&mut rng))),
                 12 if n & 0xF00 == 0 => reader.event(Event::Closed),
                 _ => reader.event(Event::Notice(Box::new(random_notice(&mut rng, sequence / 100)))),
             }
@@ -70,11 +95,16 @@ fn every_screen_and_overlay_draws_at_every_size() {
         reader.event(Event::Resize(size.0, size.1));
         for screen in Screen::ALL {
             reader.press(&screen.number().to_string());
-            for overlay in [None, Some(Overlay::Away), Some(Overlay::Leave), Some(Overlay::Help { top: 3 })] {
-                reader.app.overlay = overlay;
+            for overlay in Overlay::ALL {
+                overlay::open(&mut reader.app, overlay);
                 shown(&reader.app);
+                for name in ["down", "a", "k", ">", "enter", "esc", "esc"] {
+                    reader.press(name);
+                    shown(&reader.app);
+                }
+                overlay::close(&mut reader.app);
             }
-            reader.app.overlay = None;
+            reader.app.ascii = !reader.app.ascii;
         }
         reader.press("2");
         for name in ["t", "enter", "c", "esc", "v", "right", "c", "esc", "V", "/", "r", "<", "esc", "t", "t"] {

@@ -8,7 +8,6 @@ use super::Run;
 use crate::{
     attach::protocol::Level,
     runner::outlet::Output,
-    task::StepReport,
     train::{
         checkpoint::{self, Circumstances, Cursor},
         vault::{Chosen, VaultError},
@@ -69,7 +68,7 @@ impl Run {
         }
         for report in self.store.reports(0)? {
             // Told when they were raised.
-            let _ = self.alarms.observe(&report);
+            let _ = (self.alarms.observe(&report), self.steer.observe(&report));
         }
         for kind in self.alarms.active() {
             self.outlet.say(Level::Warn, &format!("alarm {} is still raised", kind.name()));
@@ -129,17 +128,5 @@ impl Run {
         if name != "before" && self.best.is_none_or(|(best, _)| accuracy > best) && accuracy.is_finite() {
             self.best = Some((accuracy, step));
         }
-    }
-
-    /// Tells what a step's report says about the run's health, keeps it, and pauses where the experiment says so.
-    pub(super) fn heed_alarms(&mut self, report: &StepReport) -> Result<()> {
-        for alarm in self.alarms.observe(report) {
-            self.store.add_event(report.step, "alarm", &alarm.message)?;
-            self.outlet.say(if alarm.raised { Level::Warn } else { Level::Info }, &alarm.message);
-            if alarm.pause {
-                self.steer.pause_soon();
-            }
-        }
-        Ok(())
     }
 }

@@ -99,7 +99,12 @@ fn typing(app: &LabelApp, text: &str, columns: usize) -> Vec<Line<'static>> {
     let text = format!("{}▏", cut::clean(text));
     let mut lines = wrap::plain(&text, app.theme.style(Token::Text), columns);
     let keys = cut::segments(
-        vec![key_word(app, "Enter", "done"), key_word(app, "Esc", "give up"), key_word(app, "Ctrl-U", "clear")],
+        vec![
+            key_word(app, "Enter", "done"),
+            key_word(app, "Esc", "give up"),
+            key_word(app, "Ctrl-U", "clear"),
+            key_word(app, "Ctrl-E", "editor"),
+        ],
         "   ",
         columns,
     );

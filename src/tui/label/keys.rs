@@ -165,6 +165,7 @@ impl LabelApp {
                 self.mode = Mode::Card;
                 return self.typed(what, text.trim());
             }
+            KeyCode::Char('e') if control => self.editing = Some(text.clone()),
             KeyCode::Char('u') if control => text.clear(),
             KeyCode::Char('w') if control => {
                 let kept = text.trim_end().rfind(' ').map_or(0, |at| at + 1);
@@ -176,6 +177,25 @@ impl LabelApp {
         }
         self.mode = Mode::Typing { what, text };
         None
+    }
+
+    /// Takes what the editor brought back, or why it brought nothing.
+    pub fn edited(&mut self, written: anyhow::Result<String>) {
+        match (written, &mut self.mode) {
+            (Ok(written), Mode::Typing { text, .. }) => *text = written,
+            (Ok(_), _) => {}
+            (Err(error), _) => self.say(&format!("{error:#}")),
+        }
+        self.dirty = true;
+    }
+
+    /// Pasted text goes into what is being written and nowhere else: it must not be taken for keys.
+    pub fn paste(&mut self, pasted: &str) {
+        match &mut self.mode {
+            Mode::Typing { text, .. } => text.extend(pasted.chars().map(|c| if c.is_control() { ' ' } else { c })),
+            _ => self.say("nothing is being written here: pasted text is left alone"),
+        }
+        self.dirty = true;
     }
 
     fn typed(&mut self, what: Field, text: &str) -> Option<Effect> {

@@ -128,6 +128,8 @@ pub struct LabelApp {
     undone: Vec<HandLabel>,
     /// An entry is on its way to the disk.
     keeping: bool,
+    /// Text that is to be written in the reader's editor; the loop around takes it.
+    pub editing: Option<String>,
 }
 
 impl LabelApp {
@@ -154,6 +156,7 @@ impl LabelApp {
             votes: None,
             undone: Vec::new(),
             keeping: false,
+            editing: None,
         };
         app.offer(heads);
         app

@@ -17,7 +17,7 @@ use super::{Effect, LabelApp, Setup, Want, queue::Votes};
 use crate::{
     store::SampleHead,
     task::{Entry, Sample, Standing},
-    tui::{Event, Options, TerminalGuard, Theme, keyboard::Keyboard, screen},
+    tui::{Event, Options, TerminalGuard, Theme, editor, glyphs, keyboard::Keyboard, mouse, screen},
 };
 
 /// How often new samples and the labels of others are looked for.
@@ -43,16 +43,21 @@ pub fn label(options: &Options, setup: Setup, desk: &mut dyn Desk) -> anyhow::Re
     let theme = Theme::choose(options.theme.as_deref(), |name| std::env::var(name).ok())?;
     let (heads, entries) = desk.look()?;
     let standing: Standing = entries.into_iter().collect();
-    let guard = TerminalGuard::take()?;
+    let mut guard = TerminalGuard::take(!options.no_mouse)?;
     let mut terminal = Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(1 << 16, io::stdout())))?;
     let (sender, events) = mpsc::channel();
-    let keyboard = Keyboard::listen(&sender)?;
+    let mut keyboard = Keyboard::listen(&sender)?;
     let mut app = LabelApp::new(theme, terminal::size()?, setup, heads, standing, unix_ms());
     let mut next_look = Instant::now() + LOOK;
     loop {
         feed(&mut app, desk);
         if app.dirty {
-            terminal.draw(|frame| screen::label::draw(&app, frame.area(), frame.buffer_mut()))?;
+            terminal.draw(|frame| {
+                screen::label::draw(&app, frame.area(), frame.buffer_mut());
+                if options.ascii {
+                    glyphs::to_ascii(frame.buffer_mut());
+                }
+            })?;
             app.dirty = false;
         }
         match events.recv_timeout(next_look.saturating_duration_since(Instant::now())) {
@@ -60,7 +65,22 @@ pub fn label(options: &Options, setup: Setup, desk: &mut dyn Desk) -> anyhow::Re
                 if press(&mut app, desk, key, unix_ms()) {
                     break;
                 }
+                if let Some(text) = app.editing.take() {
+                    // Nothing but the editor may read the terminal meanwhile, and a panic in between must find it restored.
+                    keyboard.stop();
+                    drop(guard);
+                    app.edited(editor::edit(&std::env::temp_dir(), &text));
+                    guard = TerminalGuard::take(!options.no_mouse)?;
+                    keyboard = Keyboard::listen(&sender)?;
+                    terminal.clear()?;
+                }
             }
+            Ok(Event::Mouse(event)) => {
+                if let Some(arrow) = mouse::wheel(event) {
+                    press(&mut app, desk, arrow, unix_ms());
+                }
+            }
+            Ok(Event::Paste(text)) => app.paste(&text),
             Ok(Event::Resize(columns, rows)) => (app.size, app.dirty) = ((columns, rows), true),
             Ok(Event::Hangup) | Err(RecvTimeoutError::Disconnected) => break,
             Ok(_) | Err(RecvTimeoutError::Timeout) => {}

@@ -34,6 +34,23 @@ pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
     panel::put(&lines, room, buf);
 }
 
+/// Whether two readings are shown alike: percents, tenths of gigabytes, whole watts.
+pub fn alike(a: &Machine, b: &Machine) -> bool {
+    let bytes = |n: Option<u64>| n.map(number::bytes);
+    let share = |s: Option<f32>| s.map(|s| number::percent(Some(f64::from(s))));
+    let host = |m: &Machine| {
+        let memory = [m.memory_used, m.memory_total, m.trainer_memory].map(bytes);
+        (m.cpu_name.clone(), m.n_cpus, share(m.cpu_used), memory)
+    };
+    let gpu = |m: &Machine| {
+        m.gpu.as_ref().map(|g| {
+            let memory = [g.memory_used, g.memory_total].map(bytes);
+            (g.name.clone(), share(g.used), memory, g.watts.map(|w| format!("{w:.0}")), g.celsius, g.n_other_processes)
+        })
+    };
+    host(a) == host(b) && gpu(a) == gpu(b)
+}
+
 fn gpu_lines(app: &App, gpu: &Gpu, columns: usize) -> Vec<Line<'static>> {
     let watts = gpu.watts.map(|w| format!("{w:.0} W"));
     let celsius = gpu.celsius.map(|c| format!("{c} °C"));

@@ -28,29 +28,66 @@ fn tabs(app: &App) -> Vec<Span<'static>> {
     TABS.into_iter().enumerate().flat_map(tab).collect()
 }
 
-/// Program, run, screens, model; the help key at the right.
+/// Run, screens, model; alerts, role and the help key at the right. What has no room leaves whole, the screens last.
 pub fn header(app: &App, columns: usize) -> Line<'static> {
     let theme = &app.theme;
     let dim = theme.style(Token::Dim);
-    let right_parts = vec![
-        cut::part("? help", dim),
-        if app.read_only { cut::part("read-only", theme.style(Token::Chosen)) } else { Vec::new() },
-    ];
-    let right = cut::segments(right_parts, "  ", columns / 2);
-    let mut parts = vec![cut::part(" medserl", theme.style(Token::Title))];
+    let right = cut::segments(vec![role(app), alerts(app), cut::part("? help", dim)], "  ", columns * 2 / 5);
+    let tabs = tabs(app);
+    let width = |spans: &[Span]| spans.iter().map(|s| cut::width(&s.content)).sum::<usize>();
+    let room = columns.saturating_sub(right.width() + 2);
     let (run_id, model) = (cut::clean(&app.live.run_id), cut::clean(&app.live.model));
-    if !run_id.is_empty() {
-        parts.push(cut::part(cut::fit(&run_id, columns / 4), theme.style(Token::Title)));
+    let for_id = room.saturating_sub(width(&tabs) + 4);
+    let mut parts = Vec::new();
+    if !run_id.is_empty() && for_id >= 6.min(cut::width(&run_id)) {
+        parts.push(cut::part(format!(" {}", cut::fit(&run_id, for_id.min(columns / 4))), theme.style(Token::Title)));
     }
-    parts.push(tabs(app));
+    let program = cut::part(" medserl", theme.style(Token::Title));
+    if width(&tabs) + 4 + parts.iter().map(|part| width(part)).sum::<usize>() + 11 <= room {
+        parts.insert(0, program);
+    }
+    let gap = if parts.is_empty() { " " } else { "" };
+    parts.push([vec![Span::raw(gap)], tabs].concat());
     if !model.is_empty() {
         parts.push(cut::part(cut::fit(&model, columns / 3), dim));
     }
-    let mut line = cut::segments(parts, " · ", columns.saturating_sub(right.width() + 3));
+    let mut line = cut::segments(parts, " · ", room);
     let gap = columns.saturating_sub(line.width() + right.width() + 1);
     line.push_span(Span::raw(" ".repeat(gap)));
     line.spans.extend(right.spans);
     line
+}
+
+/// What this client may do, and who else is there.
+fn role(app: &App) -> Vec<Span<'static>> {
+    let others = app.live.clients.len().saturating_sub(1);
+    if app.read_only {
+        return cut::part("read-only", app.theme.style(Token::Chosen));
+    }
+    if !app.leads() {
+        return cut::part("watching", app.theme.style(Token::Chosen));
+    }
+    if others == 0 { Vec::new() } else { cut::part(format!("steering, +{others}"), app.theme.style(Token::Dim)) }
+}
+
+fn alerts(app: &App) -> Vec<Span<'static>> {
+    let unread = app.unread_alerts();
+    if unread == 0 { Vec::new() } else { cut::part(format!("! {unread}"), app.theme.style(Token::Warn)) }
+}
+
+/// The key of the tab in this column of the header.
+pub fn tab_at(app: &App, column: u16) -> Option<char> {
+    let mut x = 0;
+    for span in header(app, usize::from(app.size.0)).spans {
+        let width = cut::width(&span.content);
+        if (x..x + width).contains(&usize::from(column)) {
+            let mut letters = span.content.chars();
+            let (key, title) = (letters.next()?, letters.as_str().trim_start_matches(['·', ' ']));
+            return TABS.into_iter().find(|(tab, name, _)| *tab == key && *name == title).map(|(tab, ..)| tab);
+        }
+        x += width;
+    }
+    None
 }
 
 /// The run's state as glyph and word.
@@ -79,6 +116,10 @@ pub fn facts(app: &App) -> Vec<Vec<Span<'static>>> {
     let (word, token) = state(app);
     let text = app.theme.style(Token::Text);
     let mut facts = vec![cut::part(word, app.theme.style(token)), cut::part(step(app), text), cut::part(phase(app), text)];
+    if let Some(why) = live.steering.paused_by.as_ref().filter(|_| live.state == RunState::Paused) {
+        facts.push(cut::part(cut::fit(&cut::clean(why.as_str()), 48), app.theme.style(Token::Warn)));
+    }
+    facts.extend(turned(app));
     if let Some(rate) = rate(app) {
         facts.push(cut::part(format!("{} tok/s", number::count(rate)), text));
     }
@@ -101,6 +142,13 @@ pub fn facts(app: &App) -> Vec<Vec<Span<'static>>> {
     }
     facts.retain(|part| part.iter().any(|span| !span.content.is_empty()));
     facts
+}
+
+/// Knobs that are not where the experiment has them.
+fn turned(app: &App) -> Vec<Vec<Span<'static>>> {
+    let (Some(now), Some(experiment)) = (app.live.steering.knobs, app.live.steering.experiment) else { return Vec::new() };
+    let turned = now.all().into_iter().zip(experiment.all()).filter(|(now, experiment)| now != experiment);
+    turned.map(|(knob, _)| cut::part(knob.to_string(), app.theme.style(Token::Warn))).collect()
 }
 
 pub fn status(app: &App, columns: usize) -> Line<'static> {
@@ -152,19 +200,33 @@ pub fn hints(app: &App, columns: usize) -> Line<'static> {
     }
     let over = app.lost || app.ended();
     if over && app.screen != Screen::Inspect {
-        let parts = vec![
-            cut::part(" q leave  ? help", app.theme.style(Token::Key)),
-            cut::part(farewell(app), app.theme.style(Token::Title)),
-        ];
+        let mut parts = vec![vec![Span::raw(" "), Span::styled("q", app.theme.style(Token::Key)), Span::raw(" leave")]];
+        if !app.read_only {
+            parts.push(key_word(app, ("Ctrl-R", "resume")));
+        }
+        parts.extend([(":", "commands"), ("?", "help")].map(|words| key_word(app, words)));
+        parts.push(cut::part(cut::fit(&farewell(app), columns.saturating_sub(50)), app.theme.style(Token::Title)));
         return cut::segments(parts, "  ", columns);
     }
     let mut parts: Vec<Vec<Span>> = Vec::new();
     if reads(app) {
         parts.extend([("Esc", "back"), ("↑↓", "scroll")].map(|words| key_word(app, words)));
     }
-    parts.extend(rows_of(app.screen).filter_map(|row| hint(app, row)));
-    let mut line = cut::segments(parts, "  ", columns.saturating_sub(1));
-    line.spans.insert(0, Span::raw(" "));
+    if !app.leads() && !app.read_only {
+        parts.push(key_word(app, ("W", "take over")));
+    }
+    let always = |row: &&ActionRow| matches!(row.action, Action::Help | Action::Palette);
+    parts.extend(rows_of(app.screen).filter(|row| !always(row)).filter_map(|row| hint(app, row)));
+    // The way to everything else never leaves.
+    let ways: Vec<Vec<Span>> = rows_of(app.screen).filter(always).filter_map(|row| hint(app, row)).collect();
+    let ways = cut::segments(ways, "  ", columns.saturating_sub(1));
+    let mut line = cut::segments(parts, "  ", columns.saturating_sub(ways.width() + 4));
+    let gap = if line.width() == 0 { " " } else { "  " };
+    if line.width() > 0 {
+        line.spans.insert(0, Span::raw(" "));
+    }
+    line.push_span(Span::raw(gap));
+    line.spans.extend(ways.spans);
     line
 }
 
@@ -172,7 +234,7 @@ pub fn hints(app: &App, columns: usize) -> Line<'static> {
 fn farewell(app: &App) -> String {
     match &app.live.ended {
         Some(message) if !message.as_str().is_empty() => format!(" {}", cut::clean(message.as_str())),
-        _ if app.lost => " the trainer's socket closed without a word; its store is intact".to_owned(),
+        _ if app.lost => " the trainer does not answer; trying again".to_owned(),
         _ => " the run is over".to_owned(),
     }
 }
@@ -198,7 +260,7 @@ fn hint(app: &App, row: &ActionRow) -> Option<Vec<Span<'static>>> {
     if reads(app) && matches!(row.action, Action::Open | Action::Down) {
         return None;
     }
-    let no_steering = app.read_only || app.lost || app.ended();
+    let no_steering = app.why_not(row.action).is_some() || app.lost || app.ended();
     if row.hint.is_empty() || (no_steering && row.steers) {
         return None;
     }

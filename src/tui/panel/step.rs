@@ -14,7 +14,7 @@ use crate::{
         panel::{self, Frame, Panel},
         phases::{self, Standing},
         theme::Token,
-        widget::{cut, gauge, number},
+        widget::{cut, gauge, number, wrap},
     },
 };
 
@@ -22,15 +22,35 @@ const NAME_COLUMNS: usize = 7;
 const TIME_COLUMNS: usize = 10;
 
 pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
-    let live = &app.live;
-    let room = panel::frame(app, Panel::Step, Frame { left: title(app), ..Frame::default() }, area, buf);
+    let room = panel::frame(app, Panel::Step, frame(app), area, buf);
     let columns = usize::from(room.width);
     let mut lines: Vec<Line> = shown_phases(app).into_iter().map(|phase| phase_line(app, phase, columns)).collect();
-    if let Some(mean) = phases::mean_step_seconds(live, 8) {
-        let text = format!("a step takes {} (mean of recent)", number::seconds(mean));
-        lines.push(Line::styled(cut::fit(&text, columns), app.theme.style(Token::Dim)));
-    }
+    lines.extend(steering(app, columns));
     panel::put(&lines, room, buf);
+}
+
+/// Why the run pauses, and with which values it goes on.
+fn steering(app: &App, columns: usize) -> Vec<Line<'static>> {
+    let steering = &app.live.steering;
+    let mut lines = Vec::new();
+    if let Some(why) = steering.paused_by.as_ref().filter(|_| app.live.state == RunState::Paused) {
+        lines.extend(wrap::plain(&cut::clean(why.as_str()), app.theme.style(Token::Warn), columns));
+    }
+    if let Some(knobs) = steering.knobs {
+        let all = format!("T {}  lr {:e}  labels {}", knobs.temperature, knobs.learning_rate, knobs.label_gate);
+        lines.push(Line::styled(cut::fit(&all, columns), app.theme.style(Token::Dim)));
+    }
+    for (step, knob) in &steering.coming {
+        lines.push(Line::styled(cut::fit(&format!("{knob} from step {step}"), columns), app.theme.style(Token::Warn)));
+    }
+    lines
+}
+
+fn frame(app: &App) -> Frame {
+    let right = phases::mean_step_seconds(&app.live, 8).map(|mean| format!("a step takes {}", number::seconds(mean)));
+    let breaks: Vec<String> = app.live.steering.breakpoints.iter().map(ToString::to_string).collect();
+    let foot = if breaks.is_empty() { String::new() } else { format!("breaks at {}", breaks.join(" · ")) };
+    Frame { left: title(app), right: right.unwrap_or_default(), foot }
 }
 
 fn title(app: &App) -> String {

@@ -97,6 +97,25 @@ pub fn lay_out(app: &mut App) {
     app.inspect.top = app.inspect.top.min(last);
 }
 
+/// The part at a place on the screen, and the row of the list there.
+pub fn part_at(app: &App, column: u16, row: u16) -> Option<(Part, Option<usize>)> {
+    let places = places(app, body(app));
+    let at = |area: &Rect| area.contains((column, row).into());
+    if let Some(area) = places.list.filter(at) {
+        let head = if Size::of(app.area()) == Size::Tiny { 0 } else { HEAD_ROWS };
+        let room = inner(app, area);
+        let line = usize::from(row).checked_sub(usize::from(room.y) + head).filter(|_| row < room.bottom());
+        return Some((Part::List, line.map(|line| first_row(app, visible(app).list) + line)));
+    }
+    places.detail.filter(at).map(|_| (Part::Detail, None))
+}
+
+/// The first row of the list on show: the chosen one stands in the middle.
+fn first_row(app: &App, visible: usize) -> usize {
+    let inspect = &app.inspect;
+    (inspect.chosen + 1).saturating_sub(visible.div_ceil(2)).min(inspect.rows.len().saturating_sub(visible))
+}
+
 pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
     let places = places(app, area);
     if let Some(area) = places.list.filter(|area| area.width >= 4 && area.height >= 3) {
@@ -264,7 +283,7 @@ fn rows(app: &App, columns: usize, visible: usize) -> Vec<Line<'static>> {
         };
         return crate::tui::widget::wrap::plain(&text, app.theme.style(Token::Dim), columns);
     }
-    let top = (inspect.chosen + 1).saturating_sub(visible.div_ceil(2)).min(inspect.rows.len().saturating_sub(visible));
+    let top = first_row(app, visible);
     let shown = inspect.rows.iter().enumerate().skip(top).take(visible);
     shown.map(|(i, row)| line(app, row, i == inspect.chosen, columns)).collect()
 }

@@ -10,7 +10,7 @@ use ratatui::{Frame, buffer::Buffer, layout::Rect};
 
 use super::{
     app::App,
-    overlay,
+    glyphs, overlay,
     panel::{self, Panel, status},
     size::Size,
 };
@@ -72,6 +72,9 @@ pub fn draw(app: &App, frame: &mut Frame) {
         (Screen::Log, _) => framed(app, area, buf, |app, body, buf| panel::draw(app, Panel::Log, body, buf)),
     }
     overlay::draw(app, area, buf);
+    if app.ascii {
+        glyphs::to_ascii(buf);
+    }
 }
 
 /// The room between the header and the two lines at the foot.
