@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the terminal client costs: experiments/client.py [PROGRAM]. Standard library only; needs `cargo build --release` first.
+"""What the terminal client costs: experiments/client.py [PROGRAM] [screen|steps]. Standard library only; needs `cargo build --release`.
 
 A small demo is trained; `medserl attach` runs in a pseudo-terminal whose bytes are counted. Printed: time from starting the client to
 its first complete frame, bytes a second while completions stream, bytes and processor time in 60 s of pause and of a run that is over,
@@ -98,8 +98,7 @@ def wait_for(word):
         time.sleep(0.2)
 
 
-def main():
-    settings = [part for s in SETTINGS for part in ("--set", s)]
+def on_screen(settings):
     trainer = subprocess.Popen([PROGRAM, "demo", "--headless", "--steps", "100000", *settings], env=ENV,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not os.path.exists(f"{RUN}/run.db"):
@@ -129,7 +128,6 @@ def main():
     screen.read_for(5)
     window(screen, "a run that is over, 120x40", WINDOW)
     screen.leave()
-    compare(settings)
 
 
 def compare(settings):
@@ -161,6 +159,9 @@ def compare(settings):
 
 if __name__ == "__main__":
     try:
-        main()
+        arguments = [part for setting in SETTINGS for part in ("--set", setting)]
+        parts = {"screen": on_screen, "steps": compare}
+        for name in sys.argv[2:] or list(parts):
+            parts[name](arguments)
     finally:
         subprocess.run(["rm", "-rf", HOME])

@@ -382,3 +382,52 @@ fn non_finite_metrics_reach_the_client() {
     });
     assert!(arrived.completion.rollout_logprobs.is_empty() && arrived.completion.tokens.len() == 2);
 }
+
+/// Waits until the clients that stay are these; who steers is marked by a star.
+fn until_clients(client: &Client, wanted: &[&str]) {
+    until(client, |notice| {
+        let clients = match notice {
+            Notice::Clients { clients } => clients,
+            Notice::Snapshot { live } => &live.clients,
+            _ => return None,
+        };
+        let all: Vec<String> = clients.iter().map(|c| format!("{}{}", c.who, if c.steers { "*" } else { "" })).collect();
+        (all == wanted).then_some(())
+    });
+}
+
+#[test]
+fn one_client_steers_at_a_time_and_a_command_from_the_shell_always_may() {
+    let place = place();
+    let server = Server::start(place.socket.clone(), live()).unwrap();
+    let attach = |who: &str, steer: bool| {
+        let client = Client::connect(&place.socket).unwrap();
+        client.send(&Control::Attach { who: who.into(), steer }).unwrap();
+        client
+    };
+    let ann = attach("ann", true);
+    until_clients(&ann, &["ann*"]);
+    let bob = attach("bob", true);
+    until_clients(&bob, &["ann*", "bob"]);
+    // Whoever watches is not heeded, and everybody hears of it.
+    bob.send(&Control::Pause).unwrap();
+    let said = until(&bob, warning);
+    assert!(said.contains("not heeded") && said.contains("ann steers"), "{said}");
+    assert_eq!(server.try_control(), None);
+    bob.send(&Control::Take).unwrap();
+    until_clients(&ann, &["ann", "bob*"]);
+    bob.send(&Control::Resume).unwrap();
+    assert_eq!(server.wait_control(LIMIT), Some(Control::Resume));
+    let shell = Client::connect(&place.socket).unwrap();
+    shell.send(&Control::StepOnce).unwrap();
+    assert_eq!(server.wait_control(LIMIT), Some(Control::StepOnce));
+    // A lead that goes gives it to whoever has wanted it longest.
+    drop(bob);
+    until_clients(&ann, &["ann*"]);
+    let reader = attach("reader", false);
+    until_clients(&reader, &["ann*", "reader"]);
+    reader.send(&Control::Take).unwrap();
+    assert!(until(&reader, warning).contains("read-only"));
+    drop(ann);
+    until_clients(&reader, &["reader"]);
+}

@@ -28,6 +28,15 @@ see() {
   fail "'$1' does not come up"
 }
 
+# Until it does not any more. A key after Escape must wait for this: together they would be another key.
+away() {
+  for _ in $(seq 300); do
+    if ! screen | grep -qE -- "$1"; then return; fi
+    sleep 0.1
+  done
+  fail "'$1' stays"
+}
+
 # Until a command succeeds; 30 seconds.
 until_true() {
   for _ in $(seq 300); do
@@ -77,7 +86,7 @@ small=(doctor.samples=4 doctor.completions=2 doctor.max_tokens=64 scribe.max_tok
   data.clinic_groups=40 lora.rank=2 checkpoint.every=1 sft.notes=16)
 sets=$(printf -- ' --set %s' "${small[@]}")
 
-tm -f /dev/null new-session -d -s t -n main -x 80 -y 24 "env PS1='\$ ' sh"
+tm -f /dev/null new-session -d -s t -n main -x 80 -y 24 "exec env PS1='\$ ' sh"
 see '^\$ '
 type_in "stty -g >'$work/stty.before'; clear"
 keys Enter
@@ -98,9 +107,11 @@ until_true changed
 keys '?'
 see 'Help  Live'
 keys Escape
-keys b
-see 'step = 400'
+away 'Help  Live'
+keys B
+see '▸ step = 400'
 keys Escape
+away '▸ step = 400'
 
 # A label: the gate waits for one, a rejected sample leaves the batch.
 command_line 'set label_gate=ask'
@@ -132,6 +143,7 @@ keys Enter
 see 'Rollouts  [0-9]+ of [0-9]+'
 see '/ quad:SD'
 keys Escape
+see 'filter cleared'
 
 # Detach and come back, at another size.
 keys q
@@ -167,7 +179,7 @@ see '(● RUN|‖ PAUSED).*step'
 # The trainer is killed: the screen says so and how to go on, and does.
 kill -9 "$(trainer)"
 see '✗ FAILED'
-see 'Ctrl-R goes on from the last checkpoint'
+see 'Ctrl-R resume from the last checkpoint'
 keys C-r
 see '● RUN'
 

@@ -152,7 +152,7 @@ fn what_a_read_only_client_may_not_do_is_not_offered() {
 fn hints_and_help_hold_what_works_here_and_nothing_else() {
     for screen in Screen::ALL {
         let mut reader = ready(screen);
-        reader.event(medserl::tui::Event::Resize(300, 60));
+        reader.event(medserl::tui::Event::Resize(300, 100));
         reader.app.flash = None;
         let text = reader.shown();
         let hints = text.lines().last().unwrap();

@@ -141,7 +141,7 @@ fn the_way_to_everything_is_on_every_hint_line() {
 #[test]
 fn breakpoints_are_listed_set_and_taken_away() {
     let mut app = steered();
-    press(&mut app, "b");
+    press(&mut app, "B");
     assert_shows(&shown(&app), &["Breakpoints", "▸ kl > 0.05", "hit: kl = 0.0610 at step 317", "nan", "a add", "x remove"]);
     press(&mut app, "a");
     write(&mut app, "fp >");
@@ -161,7 +161,7 @@ fn breakpoints_are_listed_set_and_taken_away() {
 fn knobs_show_what_holds_what_comes_and_what_the_experiment_says() {
     let mut app = steered();
     assert_shows(&shown(&app), &["‖ PAUSED", "temperature=0.8"]);
-    press(&mut app, "=");
+    press(&mut app, "P");
     assert_shows(
         &shown(&app),
         &["temperature     0.8", "the experiment says 1", "learning_rate   4e-4", "1e-4 from step 319", "label_gate"],

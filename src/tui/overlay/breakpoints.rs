@@ -23,7 +23,7 @@ pub(super) fn key(app: &mut App, key: KeyEvent, chord: Chord) -> Option<Effect> 
     if walk(app, chord, all.len()) {
         return None;
     }
-    if is_any(chord, &["esc", "q", "b", "ctrl-c"]) {
+    if is_any(chord, &["esc", "q", "B", "ctrl-c"]) {
         close(app);
         return None;
     }

@@ -31,7 +31,7 @@ pub(super) fn key(app: &mut App, key: KeyEvent, chord: Chord) -> Option<Effect> 
     if walk(app, chord, Knob::NAMES.len()) {
         return None;
     }
-    if is_any(chord, &["esc", "q", "=", "ctrl-c"]) {
+    if is_any(chord, &["esc", "q", "P", "ctrl-c"]) {
         close(app);
         return None;
     }

@@ -116,9 +116,6 @@ pub fn facts(app: &App) -> Vec<Vec<Span<'static>>> {
     let (word, token) = state(app);
     let text = app.theme.style(Token::Text);
     let mut facts = vec![cut::part(word, app.theme.style(token)), cut::part(step(app), text), cut::part(phase(app), text)];
-    if let Some(why) = live.steering.paused_by.as_ref().filter(|_| live.state == RunState::Paused) {
-        facts.push(cut::part(cut::fit(&cut::clean(why.as_str()), 48), app.theme.style(Token::Warn)));
-    }
     facts.extend(turned(app));
     if let Some(rate) = rate(app) {
         facts.push(cut::part(format!("{} tok/s", number::count(rate)), text));
@@ -152,7 +149,17 @@ fn turned(app: &App) -> Vec<Vec<Span<'static>>> {
 }
 
 pub fn status(app: &App, columns: usize) -> Line<'static> {
-    let mut line = cut::segments(facts(app), "  ", columns.saturating_sub(1));
+    let mut parts = facts(app);
+    // A reason is worth more than figures, and a piece of it more than nothing.
+    if let Some(why) = app.live.steering.paused_by.as_ref().filter(|_| app.live.state == RunState::Paused) {
+        let at = parts.len().min(3 + turned(app).len());
+        let used: usize = parts[..at].iter().flatten().map(|span| cut::width(&span.content)).sum();
+        let room = columns.saturating_sub(used + 2 * at + 2);
+        if room >= 12 {
+            parts.insert(at, cut::part(cut::fit(&cut::clean(why.as_str()), room), app.theme.style(Token::Warn)));
+        }
+    }
+    let mut line = cut::segments(parts, "  ", columns.saturating_sub(1));
     line.spans.insert(0, Span::raw(" "));
     line
 }
