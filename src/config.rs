@@ -156,11 +156,14 @@ pub struct DoctorConfig {
     pub completions: usize,
     pub temperature: f32,
     pub max_tokens: usize,
+    /// Newest steps whose values of single tokens (policy and reference log-probs, entropy, advantage, alternatives) are kept in
+    /// rollouts.db, about 57 bytes a token; 0 keeps none.
+    pub token_steps: u32,
 }
 
 impl Default for DoctorConfig {
     fn default() -> Self {
-        DoctorConfig { samples: 16, completions: 4, temperature: 1.0, max_tokens: 512 }
+        DoctorConfig { samples: 16, completions: 4, temperature: 1.0, max_tokens: 512, token_steps: 200 }
     }
 }
 

@@ -94,10 +94,12 @@ fn rollout(sample: &Sample, sibling: u32) -> Rollout {
             rollout_logprobs: vec![-0.5, -0.1],
             text: "<thinking>well\u{1b}</thinking>".into(),
             stop: StopReason::EndOfTurn,
+            alternatives: Vec::new(),
         },
         verdict: Verdict::Clean,
         reward: Reward { format: 0.1, outcome: 1.0, ..Reward::default() },
         advantage: Some(0.75),
+        trace: None,
     }
 }
 

@@ -19,6 +19,8 @@ mod signals;
 mod steering;
 mod store;
 mod store_reward;
+mod store_runs;
+mod store_traces;
 mod task;
 mod torn_log;
 mod train;

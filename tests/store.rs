@@ -12,14 +12,14 @@ use std::{
 };
 
 use medserl::{
-    store::{Eval, LockError, RunLock, RunMeta, Store, StoreError, is_locked, list_runs, resolve_run},
+    store::{Eval, LockError, RunLock, RunMeta, Store, StoreError, is_locked, list_runs},
     task::{
         Completion, ErrorKind, GateResult, Injection, Label, Malformation, Note, Phase, Provenance, Quadrant, Reward, Rollout,
         Sample, Sentence, StepReport, StopReason, Verdict, report::PhaseTiming,
     },
 };
 
-fn meta(id: &str, started_unix_s: i64) -> RunMeta {
+pub(crate) fn meta(id: &str, started_unix_s: i64) -> RunMeta {
     RunMeta {
         id: id.into(),
         name: "first try".into(),
@@ -32,7 +32,7 @@ fn meta(id: &str, started_unix_s: i64) -> RunMeta {
     }
 }
 
-fn begun(dir: &Path) -> Store {
+pub(crate) fn begun(dir: &Path) -> Store {
     let mut store = Store::create(dir).unwrap();
     store.begin_run(&meta("r", 1)).unwrap();
     store
@@ -90,14 +90,16 @@ fn rollout(sample: &Arc<Sample>, sibling: u32) -> Rollout {
             rollout_logprobs: vec![-0.1, f32::MIN_POSITIVE, f32::NEG_INFINITY, -1.0e-30],
             text: "<thinking>é\0</thinking>".into(),
             stop: StopReason::EndOfTurn,
+            alternatives: Vec::new(),
         },
         verdict,
         reward: Reward { format: 0.1, outcome: -1.5, ..Reward::default() },
         advantage: (sibling > 0).then_some(0.3),
+        trace: None,
     }
 }
 
-fn step(step: u32) -> (StepReport, Vec<Sample>, Vec<Rollout>) {
+pub(crate) fn step(step: u32) -> (StepReport, Vec<Sample>, Vec<Rollout>) {
     let samples: Vec<Sample> = (0..4).map(|index| sample(step, index)).collect();
     let shared: Vec<Arc<Sample>> = samples.iter().cloned().map(Arc::new).collect();
     let rollouts: Vec<Rollout> = shared.iter().flat_map(|s| (0..3).map(|sibling| rollout(s, sibling))).collect();
@@ -474,26 +476,4 @@ fn the_list_of_runs_survives_garbage() {
     assert!(runs[..2].iter().all(|r| r.broken.is_none()), "broken ones come last");
     drop(lock);
     assert!(list_runs(at).iter().all(|r| !r.alive));
-}
-
-#[test]
-fn a_run_is_found_by_as_much_of_its_id_as_it_takes() {
-    let root = tempfile::tempdir().unwrap();
-    let at = root.path();
-    assert!(resolve_run(at, None).unwrap_err().to_string().contains("no run"));
-    for (id, started) in [("20260101-a", 100), ("20260101-ab", 300), ("20260202-c", 200)] {
-        Store::create(&at.join(id)).unwrap().begin_run(&meta(id, started)).unwrap();
-    }
-    fs::create_dir(at.join("broken")).unwrap();
-    let found = |wanted| resolve_run(at, wanted).map(|dir| dir.file_name().unwrap().to_string_lossy().into_owned());
-    assert_eq!(found(None).unwrap(), "20260101-ab");
-    assert_eq!(found(Some("20260101-a")).unwrap(), "20260101-a");
-    assert_eq!(found(Some("202602")).unwrap(), "20260202-c");
-    assert_eq!(found(Some("br")).unwrap(), "broken");
-    let error = found(Some("2026")).unwrap_err().to_string();
-    assert!(error.contains("any of 20260101-ab, 20260202-c, 20260101-a;"), "{error}");
-    assert!(found(Some("x")).unwrap_err().to_string().contains("begins with 'x'"));
-    let path = at.join("20260202-c");
-    assert_eq!(resolve_run(Path::new("/nowhere"), path.to_str()).unwrap(), path);
-    assert!(resolve_run(at, at.to_str()).is_err());
 }

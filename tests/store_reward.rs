@@ -27,9 +27,14 @@ fn sample() -> Sample {
 }
 
 fn rollout(sample: &Arc<Sample>, sibling: u32, reward: Reward) -> Rollout {
-    let completion =
-        Completion { tokens: vec![3, 1], rollout_logprobs: vec![-0.5, -0.25], text: "?".into(), stop: StopReason::EndOfTurn };
-    Rollout { sample: Arc::clone(sample), sibling, completion, verdict: Verdict::Clean, reward, advantage: None }
+    let completion = Completion {
+        tokens: vec![3, 1],
+        rollout_logprobs: vec![-0.5, -0.25],
+        text: "?".into(),
+        stop: StopReason::EndOfTurn,
+        alternatives: Vec::new(),
+    };
+    Rollout { sample: Arc::clone(sample), sibling, completion, verdict: Verdict::Clean, reward, advantage: None, trace: None }
 }
 
 fn reward(scale: f32) -> Reward {

@@ -2,15 +2,18 @@
 
 mod actions;
 mod away;
+mod charts;
 mod control;
 mod filter;
 mod fixture;
 mod inspect;
+mod log;
 mod random;
+mod runs;
 mod snapshots;
+mod tokens;
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -23,7 +26,6 @@ use std::{
 use fixture::{CLEAN, RIGHT, notices, rollout, sample, token};
 use medserl::{
     attach::{Control, Machine, Notice, RunState},
-    store::RunSummary,
     task::{Phase, Quadrant, Text},
     tui::{
         App, Effect, Event, Leave, Theme,
@@ -32,7 +34,6 @@ use medserl::{
         drive,
         keymap::{Chord, Keymap},
         panel::Panel,
-        runs::{Choice, RunsApp},
         screen::{self, Screen},
         theme::Depth,
         widget::{
@@ -409,43 +410,4 @@ fn text_is_cut_and_wrapped_by_columns() {
     assert_eq!(gauge::bar(f64::NAN, 3), "░░░");
     assert_eq!(spark::row(&[Some(0.0), None, Some(f64::NAN), Some(1.0)], 5), " ▁ ×█");
     assert_eq!(Keymap::default().action(Screen::Log, Chord::parse("q").unwrap()), Some(Action::Leave));
-}
-
-#[test]
-fn the_runs_screen_opens_what_is_chosen_and_says_what_died() {
-    let run = |id: &str, state: &str, alive: bool| RunSummary {
-        id: id.to_owned(),
-        dir: PathBuf::from("/runs").join(id),
-        state: state.to_owned(),
-        alive,
-        step: 318,
-        steps_total: 1000,
-        reward: Some(0.54),
-        updated: 1_000_000 - 300,
-        ..RunSummary::default()
-    };
-    let broken = RunSummary { broken: Some("not a run store".to_owned()), ..run("bad", "", false) };
-    let mut app = RunsApp::new(theme());
-    app.refresh(vec![run("0143", "running", true), run("0142", "running", false), broken], 1_000_000);
-    for size in SIZES {
-        let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
-        terminal.draw(|frame| screen::runs::draw(&app, frame)).unwrap();
-        let screen = terminal.backend().to_string();
-        if size.0 >= 80 {
-            assert_shows(
-                &screen,
-                &["▸ 0143", "● running", "✗ died", "318/1000", "+0.54", "5 m ago", "unreadable: not a run store", "Enter open"],
-            );
-        }
-    }
-    let press = |app: &mut RunsApp, code| app.key(KeyEvent::new(code, KeyModifiers::NONE));
-    app.dirty = false;
-    app.refresh(app.runs.clone(), 1_000_001);
-    assert!(!app.dirty, "the same list is not drawn again");
-    press(&mut app, KeyCode::Down);
-    assert_eq!(press(&mut app, KeyCode::Enter), Some(Choice::Open(PathBuf::from("/runs/0142"))));
-    app.refresh(vec![app.runs[1].clone(), app.runs[0].clone()], 1_000_002);
-    assert_eq!(press(&mut app, KeyCode::Enter), Some(Choice::Open(PathBuf::from("/runs/0142"))), "the choice follows the run");
-    press(&mut app, KeyCode::End);
-    assert_eq!(press(&mut app, KeyCode::Char('q')), Some(Choice::Quit));
 }

@@ -33,7 +33,7 @@ use super::{
     socket::bind,
     wire,
 };
-use crate::task::Text;
+use crate::task::{Phase, Text};
 
 const MAX_CONTROL_BYTES: usize = 64 << 10;
 const MAX_CLIENTS: usize = 64;
@@ -96,6 +96,11 @@ impl Server {
     /// Waits for the next Control.
     pub fn wait_control(&self, timeout: Duration) -> Option<Control> {
         self.controls.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(timeout).ok()
+    }
+
+    /// The phase the run is in.
+    pub fn phase(&self) -> Option<Phase> {
+        self.shared.lock().live.phase
     }
 
     /// A copy of the picture as of now.

@@ -12,14 +12,17 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::{label, look::Look, run};
+use super::{control, label, look::Look, run};
 use crate::{
     attach::{Client, Control, Notice, RunState, client},
     runner::RunDir,
-    store::{is_locked, list_runs, resolve_run, runs_root},
+    store::{delete_run, is_locked, list_runs, resolve_run, runs_root},
     task::Text,
     train::checkpoint,
-    tui::{self, Elsewhere, Event, Leave, Options, runs::Choice},
+    tui::{
+        self, Elsewhere, Event, Leave, Options,
+        runs::{Choice, Order},
+    },
 };
 
 #[derive(clap::Args)]
@@ -96,9 +99,30 @@ pub fn choose(options: &Options) -> Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
         (list_runs(&root), now)
     };
-    match tui::choose_run(options, &mut list)? {
+    let mut obey = |order| obey(order).unwrap_or_else(|error| format!("{error:#}"));
+    match tui::choose_run(options, &mut list, &mut obey)? {
         Choice::Open(dir) => watch(&RunDir(dir), options),
         Choice::Quit => Ok(()),
+    }
+}
+
+/// Does to a run what was decided on the Runs screen.
+fn obey(order: Order) -> Result<String> {
+    match order {
+        Order::Resume(dir) => {
+            let dir = RunDir(dir);
+            run::restart(&dir)?;
+            Ok(format!("{} goes on; Enter attaches", dir.id()))
+        }
+        Order::Stop { dir, now } => {
+            let dir = RunDir(dir);
+            control::order(&dir, &Control::Stop { now }, &[RunState::Stopping, RunState::Finished])?;
+            Ok(format!("{} is being {}", dir.id(), if now { "stopped" } else { "saved and stopped" }))
+        }
+        Order::Delete(dir) => {
+            delete_run(&dir)?;
+            Ok(format!("{} is gone", RunDir(dir).id()))
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! `medserl bench`: a policy step on random weights, phase by phase, beside what the machine can do, and beside a peer.
 
+mod screens;
+
 use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -59,9 +61,21 @@ pub struct Args {
     out: Option<PathBuf>,
     #[arg(long)]
     json: bool,
+    /// Measure the screens instead: 100,000 rollouts, a note of 1 MiB, a series of a million points, at 200x60
+    #[arg(long)]
+    screens: bool,
+    /// Set by the program itself
+    #[arg(long, hide = true)]
+    screens_of: Option<PathBuf>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    if let Some(dir) = &args.screens_of {
+        return screens::of(dir, args.json);
+    }
+    if args.screens {
+        return screens::run(args.json);
+    }
     ensure!(args.reps > 0, "--reps must be at least 1");
     let (shape, precision) = (shape(args.shape), precision(args.precision));
     let work = Work {

@@ -80,12 +80,18 @@ pub fn stop(args: &StopArgs) -> Result<()> {
 /// Sends a Control and waits until the trainer shows that it was heard.
 fn steer(args: &Args, control: &Control, expected: &[RunState], says: &str) -> Result<()> {
     let dir = find(args)?;
+    let heard = order(&dir, control, expected)?;
+    println!("{} {}", dir.id(), if heard { says } else { "is paused already" });
+    Ok(())
+}
+
+/// The same for a run that is known; false where it was paused already.
+pub(super) fn order(dir: &RunDir, control: &Control, expected: &[RunState]) -> Result<bool> {
     let client = Client::connect(&dir.socket()).with_context(|| format!("run {} is not being trained right now", dir.id()))?;
     let until = Instant::now() + PATIENCE;
     let mut live = snapshot(&client, until)?;
     if matches!(control, Control::Pause) && live.state == RunState::Paused {
-        println!("{} is paused already", dir.id());
-        return Ok(());
+        return Ok(false);
     }
     client.send(control)?;
     while Instant::now() < until {
@@ -93,8 +99,7 @@ fn steer(args: &Args, control: &Control, expected: &[RunState], says: &str) -> R
         let is_state = matches!(notice, crate::attach::Notice::State { .. } | crate::attach::Notice::Ended { .. });
         live.apply(notice);
         if is_state && expected.contains(&live.state) {
-            println!("{} {says}", dir.id());
-            return Ok(());
+            return Ok(true);
         }
     }
     bail!("the trainer of {} did not answer within {} s; it may be inside a long forward", dir.id(), PATIENCE.as_secs())

@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::{
+    alternatives::likeliest,
     cache::{Cache, Decode, Prefill},
     gemma3::Gemma3,
     lora::AdapterView,
@@ -18,7 +19,7 @@ use super::{
     random::{Purpose, stream, unit},
     tokenizer::Tokenizer,
 };
-use crate::task::{Completion, GenerateRequest, Sampling, StopReason};
+use crate::task::{Completion, GenerateRequest, Sampling, StopReason, trace::Alternative};
 
 /// Prompt rows read in one forward, about.
 const PREFILL_ROWS: usize = 2048;
@@ -51,6 +52,8 @@ pub struct Slot {
     pub tokens: Vec<u32>,
     /// Of each token, under the distribution it was drawn from.
     pub logprobs: Vec<f32>,
+    /// Five a token, see [`crate::task::Trace`].
+    pub alternatives: Vec<Alternative>,
     rng: ChaCha8Rng,
     cache: Cache,
     /// Tokens already handed out as text.
@@ -179,6 +182,7 @@ fn siblings(source: Source, requests: &[TokenRequest], request: usize) -> impl I
         sibling,
         tokens: Vec::new(),
         logprobs: Vec::new(),
+        alternatives: Vec::new(),
         rng: stream(source.seed, Purpose::Generate, key, sibling as u64),
         cache: Cache::new(source.model.spec.n_layers()),
         n_shown: 0,
@@ -225,6 +229,8 @@ fn draw(slots: &mut [&mut Slot], logits: &[&[f32]], sampling: Sampling, stops: &
         let (token, logprob) = pick(logits, sampling.temperature, &mut slot.rng);
         slot.tokens.push(token);
         slot.logprobs.push(logprob);
+        let scale = inverse(sampling.temperature);
+        slot.alternatives.extend(likeliest(logits, scale, logits[token as usize] * scale - logprob));
         if stops.contains(&token) {
             slot.stop = Some(StopReason::EndOfTurn);
         } else if slot.tokens.len() >= sampling.max_tokens {
@@ -239,7 +245,7 @@ const SUMMED: usize = 1024;
 /// Draws from softmax(logits / temperature) by inverse CDF, or takes the largest at temperature 0, where the log-prob is that
 /// of the untempered softmax.
 fn pick(logits: &[f32], temperature: f32, rng: &mut ChaCha8Rng) -> (u32, f32) {
-    let inverse = if temperature > 0.0 { 1.0 / temperature } else { 1.0 };
+    let inverse = inverse(temperature);
     let mut top = 0f32;
     let mut sums = Vec::with_capacity(logits.len().div_ceil(SUMMED));
     simd::vectorised(
@@ -277,6 +283,11 @@ fn by_inverse_cdf(logits: &[f32], top: f32, inverse: f32, sums: &[f64], target: 
     found.map(|i| first + i).or_else(|| logits.iter().rposition(|x| weight(x) > 0.0)).unwrap_or(0)
 }
 
+/// What logits are multiplied by; greedy drawing leaves them as they are.
+fn inverse(temperature: f32) -> f32 {
+    if temperature > 0.0 { 1.0 / temperature } else { 1.0 }
+}
+
 /// Hands out new text of every slot; text that ends inside a character waits. Returns false where the caller aborts.
 fn show(slots: &mut [Slot], tokenizer: &Tokenizer, on_token: &mut dyn FnMut(usize, usize, &str) -> bool) -> Result<bool> {
     for slot in slots.iter_mut() {
@@ -302,7 +313,8 @@ fn collect(slots: Vec<Slot>, requests: &[GenerateRequest], tokenizer: &Tokenizer
         let stop = slot.stop.unwrap_or(StopReason::Aborted);
         let end = slot.tokens.len() - usize::from(stop == StopReason::EndOfTurn);
         let text = tokenizer.decode(&slot.tokens[..end])?;
-        all[slot.request].push(Completion { tokens: slot.tokens, rollout_logprobs: slot.logprobs, text, stop });
+        let Slot { tokens, logprobs: rollout_logprobs, alternatives, .. } = slot;
+        all[slot.request].push(Completion { tokens, rollout_logprobs, text, stop, alternatives });
     }
     Ok(all)
 }

@@ -1,5 +1,6 @@
 //! Gemma 3 with LoRA on candle: the trainable model, its files, and drawing text from it.
 
+pub mod alternatives;
 pub mod batch;
 mod cache;
 pub mod files;

@@ -61,6 +61,11 @@ impl Tokenizer {
         self.inner.decode(ids, true).map_err(|e| anyhow!("cannot decode: {e}"))
     }
 
+    /// One token as it reads within a text; parts of a character come out as U+FFFD.
+    pub fn spelling(&self, id: u32) -> Result<String> {
+        self.inner.decode(&[id], false).map_err(|e| anyhow!("cannot decode: {e}"))
+    }
+
     /// Gemma's template: `<bos>`, then `<start_of_turn>ROLE\nCONTENT<end_of_turn>\n` a turn, then the opening of the model's turn.
     /// Contents are trimmed, as the published template does.
     pub fn encode_chat(&self, chat: &Chat) -> Result<Vec<u32>> {

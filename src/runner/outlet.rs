@@ -66,7 +66,8 @@ impl Outlet {
             Level::Warn => "WARN",
             Level::Error => "ERROR",
         };
-        let _ = writeln!(self.log, "{seconds} {word:5} {}", text.as_str().replace('\n', " "));
+        let phase = self.server.phase().map_or_else(String::new, |phase| format!("[{}] ", phase.name()));
+        let _ = writeln!(self.log, "{seconds} {word:5} {phase}{}", text.as_str().replace('\n', " "));
         self.server.send(Notice::Log { level, message: text.clone() });
         self.output(Output::Remark { level, message: text.as_str().to_owned() });
     }

@@ -2,6 +2,7 @@
 
 mod saving;
 mod steering;
+mod tokens;
 
 use std::{
     cell::RefCell,
@@ -70,6 +71,7 @@ struct Run {
     started: Instant,
     /// Seconds that earlier starts of this run used.
     seconds_before: f64,
+    spelt: tokens::Spelt,
     _lock: RunLock,
     _machine: Watch,
 }
@@ -154,6 +156,7 @@ impl Run {
             best: None,
             started,
             seconds_before: 0.0,
+            spelt: tokens::Spelt::default(),
             _lock: lock,
             _machine: machine,
         };
@@ -305,13 +308,15 @@ impl Run {
     fn commit(&mut self, outcome: StepOutcome) -> Result<()> {
         let clock = Instant::now();
         self.steer.phase(Phase::Commit, 0);
-        let StepOutcome { mut report, samples, rollouts } = outcome;
+        let StepOutcome { mut report, samples, mut rollouts } = outcome;
         let samples: Vec<_> = samples.iter().map(|s| s.as_ref().clone()).collect();
+        self.only_kept_traces(&mut rollouts);
         while let Err(error) = self.store.commit_step(&report, &samples, &rollouts) {
             anyhow::ensure!(error.is_full() && self.wait_for_room(&error.to_string(), ROOM_FOR_A_STEP), error);
         }
         self.step = report.step;
         self.steer.set_step(self.step);
+        self.tidy_tokens(self.step, &rollouts);
         self.heed_alarms(&report)?;
         self.heed_breakpoints(&report)?;
         let is_best = self.best.is_some_and(|(_, step)| step == self.step);

@@ -103,7 +103,7 @@ impl Store {
         self.at(self.conn.query_row("SELECT count(*) FROM rollout", (), |row| row.get::<_, i64>(0)).map(i64::unsigned_abs))
     }
 
-    /// All rollouts of one sample, by sibling.
+    /// All rollouts of one sample, by sibling, without traces (see [`Store::add_traces`]).
     pub fn group(&self, sample_id: &str) -> Result<Vec<Rollout>, StoreError> {
         self.at(rows::rollouts(&self.conn, "r.sample_id = ?1", (sample_id,)))
     }

@@ -41,6 +41,12 @@ impl Store {
         }))
     }
 
+    /// Held-out accuracy of the last evaluation, where there was one.
+    pub fn newest_eval(&self) -> Result<Option<f64>, StoreError> {
+        let sql = "SELECT json_extract(value_json, '$.flag_accuracy') FROM eval ORDER BY step DESC, rowid DESC LIMIT 1";
+        Ok(self.optional(self.conn.query_row(sql, (), |row| row.get::<_, Option<f64>>(0)))?.flatten())
+    }
+
     /// Appends one line to the run's history.
     pub fn add_event(&mut self, step: u32, kind: &str, message: &str) -> Result<(), StoreError> {
         let sql = "INSERT INTO event (step, unix_s, kind, message) VALUES (?1, ?2, ?3, ?4)";

@@ -1,5 +1,5 @@
-//! The run store: one SQLite file (`run.db`, WAL) in each run directory. One trainer writes it, any number of processes
-//! read it meanwhile. The only place that knows SQL; it must not know how a step is made or how a client is told.
+//! The run store: an SQLite file (`run.db`, WAL) in each run directory, and beside it one that can be deleted (`rollouts.db`: values
+//! of single tokens). One trainer writes them, any number of processes read them meanwhile. The only place that knows SQL; it must not know how a step is made or how a client is told.
 
 pub mod browse;
 mod cell;
@@ -13,6 +13,7 @@ mod rows;
 mod run;
 pub mod runs;
 mod steps;
+mod traces;
 
 use std::path::{Path, PathBuf};
 
@@ -25,13 +26,16 @@ pub use labels::{Fault, LABELS, LabelError, LabelFile, LabelLog, merge_labels, r
 pub use lock::{LockError, RunLock, is_locked};
 pub use open::RUN_DB;
 pub use run::{RunMeta, RunStatus};
-pub use runs::{RunSummary, list_runs, resolve_run, runs_root};
+pub use runs::{RunSummary, delete_run, list_runs, resolve_run, runs_root};
+pub use traces::{ROLLOUTS_DB, tokens_of};
 
 /// An open run store. Readers and the writer are the same type; a read-only one refuses every write.
 #[derive(Debug)]
 pub struct Store {
     conn: rusqlite::Connection,
     path: PathBuf,
+    /// rollouts.db of a writer; a reader opens it when it is asked for tokens.
+    traces: Option<open::Database>,
 }
 
 /// What can go wrong with a run store.
@@ -61,6 +65,8 @@ pub enum StoreError {
     StepCommitted { path: PathBuf, step: u32, last: u32 },
     #[error("step {step} cannot be committed: {what}")]
     Stray { step: u32, what: String },
+    #[error("{path} cannot be used ({source}); delete it: only the values of single tokens are lost")]
+    Traces { path: PathBuf, source: Box<StoreError> },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
     #[error("{path}: {source}")]

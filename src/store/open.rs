@@ -1,4 +1,4 @@
-//! Creating and opening run.db: version checks, pragmas, migrations. Knows no table.
+//! Creating and opening the two databases of a run: version checks, pragmas, migrations. Knows no table.
 
 use std::{
     fmt::Write as _,
@@ -8,7 +8,7 @@ use std::{
         ffi::OsStrExt,
         fs::{DirBuilderExt, OpenOptionsExt},
     },
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -18,17 +18,42 @@ use super::{Store, StoreError};
 
 /// The database's name in a run directory.
 pub const RUN_DB: &str = "run.db";
-/// `MSRL` in the SQLite header says whose file it is.
-const APPLICATION_ID: i32 = 0x4D53_524C;
 /// 3.51.3 fixed a race that could corrupt a WAL database since 3.7.0.
 const MIN_SQLITE: i32 = 3_051_003;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Schema n is reached by running the first n scripts.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../../assets/schema/001_run.sql"), include_str!("../../assets/schema/002_reward_parts.sql")];
+
+/// What tells one kind of database from another.
+pub(super) struct Kind {
+    /// In the SQLite header: says whose file it is.
+    application_id: i32,
+    /// Schema n is reached by running the first n scripts.
+    scripts: &'static [&'static str],
+    /// How commits are made durable.
+    synchronous: &'static str,
+}
+
+/// `MSRL`. Nothing that is committed is ever lost.
+const RUN: Kind = Kind {
+    application_id: 0x4D53_524C,
+    scripts: &[include_str!("../../assets/schema/001_run.sql"), include_str!("../../assets/schema/002_reward_parts.sql")],
+    synchronous: "FULL",
+};
+
+/// `MSRT`. Can be deleted at any time, so a power cut may cost the newest rows: no flush a commit.
+pub(super) const TRACES: Kind = Kind {
+    application_id: 0x4D53_5254,
+    scripts: &[include_str!("../../assets/schema/rollouts/001_trace.sql")],
+    synchronous: "NORMAL",
+};
+
+impl Kind {
+    fn latest(&self) -> u32 {
+        u32::try_from(self.scripts.len()).expect("a handful of scripts")
+    }
+}
 
 impl Store {
-    /// Makes the directory (0700) where needed and a new, empty run.db (0600) in it; refuses one that exists.
+    /// Makes the directory (0700) where needed and new, empty databases (0600) in it; refuses a run.db that exists.
     pub fn create(dir: &Path) -> Result<Store, StoreError> {
         check_sqlite()?;
         let path = dir.join(RUN_DB);
@@ -39,72 +64,95 @@ impl Store {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => return Err(StoreError::Exists { path }),
             Err(e) => return Err(io(e)),
         }
-        let mut store = Store::connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, "")?;
-        store.use_wal()?;
-        store.migrate()?;
+        let run = Database::writable(&path, &RUN)?;
+        let traces = Store::blank_traces(dir)?;
         // The directory entry must outlive a power cut as well.
         File::open(dir).and_then(|d| d.sync_all()).map_err(io)?;
-        Ok(store)
+        Ok(Store { conn: run.conn, path, traces: Some(traces) })
     }
 
-    /// Opens the run.db of a run directory for the trainer, bringing an older schema up to date.
+    /// Opens a run directory for the trainer, bringing an older schema up to date.
     pub fn open(dir: &Path) -> Result<Store, StoreError> {
         check_sqlite()?;
         let path = existing(dir)?;
-        let mut store = Store::connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, "")?;
-        store.check_header()?;
-        store.use_wal()?;
-        store.migrate()?;
-        Ok(store)
+        // Nothing is brought up to date in a file that is not ours.
+        Database::connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, "")?.check_header(&RUN)?;
+        let run = Database::writable(&path, &RUN)?;
+        Ok(Store { conn: run.conn, path, traces: Some(Store::writable_traces(dir)?) })
     }
 
     /// Opens run.db for looking only; safe while a trainer writes, and writes nothing itself.
     pub fn open_read_only(dir: &Path) -> Result<Store, StoreError> {
         check_sqlite()?;
         let path = existing(dir)?;
-        let store = Store::connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, "?mode=ro")?;
-        let store = match store.check_header() {
-            // In a directory we may not write, SQLite cannot make its shared-memory file. Without a log beside it the
-            // main file is the whole database, and nobody writes it.
-            Err(e) if cannot_open(&e) && !dir.join("run.db-wal").exists() => {
-                let store = Store::connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, "?mode=ro&immutable=1")?;
-                store.check_header()?;
-                store
-            }
-            Err(e) => return Err(e),
-            Ok(_) => store,
-        };
-        store.at(store.conn.pragma_update(None, "query_only", true))?;
-        Ok(store)
+        let run = Database::read_only(&path, &RUN)?;
+        Ok(Store { conn: run.conn, path, traces: None })
+    }
+}
+
+/// One open file.
+#[derive(Debug)]
+pub(super) struct Database {
+    pub conn: Connection,
+    pub path: PathBuf,
+}
+
+impl Database {
+    /// An existing file, brought up to the newest schema; an empty one becomes a database of this kind.
+    pub(super) fn writable(path: &Path, kind: &Kind) -> Result<Database, StoreError> {
+        let mut database = Database::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, "")?;
+        database.use_wal(kind)?;
+        database.migrate(kind)?;
+        Ok(database)
     }
 
-    fn connect(path: &Path, flags: OpenFlags, query: &str) -> Result<Store, StoreError> {
+    pub(super) fn read_only(path: &Path, kind: &Kind) -> Result<Database, StoreError> {
+        let database = Database::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, "?mode=ro")?.check_header(kind);
+        let database = match database {
+            // In a directory we may not write, SQLite cannot make its shared-memory file. Without a log beside it the
+            // main file is the whole database, and nobody writes it.
+            Err(e) if cannot_open(&e) && !path.with_extension("db-wal").exists() => {
+                Database::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, "?mode=ro&immutable=1")?.check_header(kind)?
+            }
+            other => other?,
+        };
+        database.at(database.conn.pragma_update(None, "query_only", true))?;
+        Ok(database)
+    }
+
+    fn connect(path: &Path, flags: OpenFlags, query: &str) -> Result<Database, StoreError> {
         let sqlite = |source| StoreError::Sqlite { path: path.to_owned(), source };
         let flags = flags | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let path_absolute = std::path::absolute(path).map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
         let conn = Connection::open_with_flags(uri(&path_absolute) + query, flags).map_err(sqlite)?;
         conn.busy_timeout(BUSY_TIMEOUT).map_err(sqlite)?;
         conn.execute_batch("PRAGMA foreign_keys = ON; PRAGMA mmap_size = 0;").map_err(sqlite)?;
-        Ok(Store { conn, path: path.to_owned() })
+        Ok(Database { conn, path: path.to_owned() })
     }
 
-    fn use_wal(&self) -> Result<(), StoreError> {
+    /// Names the file in an SQLite error.
+    pub(super) fn at<T>(&self, result: rusqlite::Result<T>) -> Result<T, StoreError> {
+        result.map_err(|source| StoreError::Sqlite { path: self.path.clone(), source })
+    }
+
+    fn use_wal(&self, kind: &Kind) -> Result<(), StoreError> {
         let mode: String = self.at(self.conn.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0)))?;
         if mode != "wal" {
             return Err(StoreError::NoWal { path: self.path.clone(), mode });
         }
-        self.at(self.conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;"))
+        let pragmas = format!("PRAGMA synchronous = {}; PRAGMA journal_size_limit = 67108864;", kind.synchronous);
+        self.at(self.conn.execute_batch(&pragmas))
     }
 
-    /// Returns the schema version of one of our files that this program can read.
-    fn check_header(&self) -> Result<u32, StoreError> {
+    /// Passes one of our files of this kind whose schema this program knows.
+    fn check_header(self, kind: &Kind) -> Result<Database, StoreError> {
         let application_id: i32 = self.header("application_id")?;
         let found: u32 = self.header("user_version")?;
-        let (path, known) = (self.path.clone(), latest());
+        let (path, known, ours) = (self.path.clone(), kind.latest(), application_id == kind.application_id);
         match (application_id, found) {
             (0, 0) if self.is_empty()? => Err(StoreError::Uninitialised { path }),
-            (APPLICATION_ID, 1..) if found <= known => Ok(found),
-            (APPLICATION_ID, 1..) => Err(StoreError::Newer { path, found, known }),
+            (_, 1..) if ours && found <= known => Ok(self),
+            (_, 1..) if ours => Err(StoreError::Newer { path, found, known }),
             _ => Err(StoreError::Foreign { path }),
         }
     }
@@ -118,25 +166,21 @@ impl Store {
     }
 
     /// Runs the missing scripts in one transaction: a crash leaves the old schema or the new one, nothing between.
-    fn migrate(&mut self) -> Result<(), StoreError> {
+    fn migrate(&mut self, kind: &Kind) -> Result<(), StoreError> {
         let result = (|| {
             let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let done: usize = tx.pragma_query_value(None, "user_version", |row| row.get(0)).map(|v: u32| v as usize)?;
-            for script in MIGRATIONS.iter().skip(done) {
+            for script in kind.scripts.iter().skip(done) {
                 tx.execute_batch(script)?;
             }
-            if done < MIGRATIONS.len() {
-                tx.pragma_update(None, "application_id", APPLICATION_ID)?;
-                tx.pragma_update(None, "user_version", latest())?;
+            if done < kind.scripts.len() {
+                tx.pragma_update(None, "application_id", kind.application_id)?;
+                tx.pragma_update(None, "user_version", kind.latest())?;
             }
             tx.commit()
         })();
         self.at(result)
     }
-}
-
-fn latest() -> u32 {
-    u32::try_from(MIGRATIONS.len()).expect("a handful of scripts")
 }
 
 fn check_sqlite() -> Result<(), StoreError> {

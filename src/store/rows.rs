@@ -153,16 +153,18 @@ fn rollout(row: &Row<'_>, sample: Arc<Sample>) -> Result<Rollout> {
             text: row.get(8)?,
             tokens: unpack(row, 9, u32::from_le_bytes)?,
             rollout_logprobs: unpack(row, 10, f32::from_le_bytes)?,
+            alternatives: Vec::new(),
         },
         verdict: from_json(row, 11)?,
+        trace: None,
     })
 }
 
-fn pack<T: Copy>(values: &[T], bytes: impl Fn(T) -> [u8; 4]) -> Vec<u8> {
+pub(super) fn pack<T: Copy>(values: &[T], bytes: impl Fn(T) -> [u8; 4]) -> Vec<u8> {
     values.iter().flat_map(|&v| bytes(v)).collect()
 }
 
-fn unpack<T>(row: &Row<'_>, column: usize, value: impl Fn([u8; 4]) -> T) -> Result<Vec<T>> {
+pub(super) fn unpack<T>(row: &Row<'_>, column: usize, value: impl Fn([u8; 4]) -> T) -> Result<Vec<T>> {
     let blob: Vec<u8> = row.get(column)?;
     let (words, rest) = blob.as_chunks::<4>();
     if rest.is_empty() {

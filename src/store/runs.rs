@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
-use super::{Store, is_locked};
+use super::{RunLock, Store, is_locked};
 
 /// One line of the Runs screen.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,9 +21,19 @@ pub struct RunSummary {
     /// Last committed step; 0 before the first.
     pub step: u32,
     pub steps_total: u32,
+    /// What the trainer said last about the state.
+    pub message: String,
+    pub model: String,
+    /// The resolved experiment.
+    pub config_toml: String,
     /// Of the last step, where it logged them.
     pub reward: Option<f64>,
     pub accuracy: Option<f64>,
+    pub false_positive_rate: Option<f64>,
+    pub false_negative_rate: Option<f64>,
+    pub kl: Option<f64>,
+    /// Of the last step that was evaluated.
+    pub eval_accuracy: Option<f64>,
     /// A trainer holds the run.
     pub alive: bool,
     /// Unix seconds.
@@ -81,6 +91,22 @@ pub fn resolve_run(root: &Path, wanted: Option<&str>) -> anyhow::Result<PathBuf>
     }
 }
 
+/// Removes a run with everything in it. Its directory is taken out of sight first, so that what cannot be removed is never
+/// taken for a run.
+///
+/// # Errors
+/// No run there, a trainer that holds it, or a directory that cannot be removed.
+pub fn delete_run(dir: &Path) -> anyhow::Result<()> {
+    let is_run = fs::symlink_metadata(dir).is_ok_and(|meta| meta.is_dir()) && dir.join(super::RUN_DB).is_file();
+    ensure!(is_run, "{} is not the directory of a run; nothing was deleted", dir.display());
+    let lock = RunLock::acquire(dir)?;
+    let name = dir.file_name().context("the run directory has no name")?.to_string_lossy();
+    let aside = dir.with_file_name(format!(".{name}.deleted"));
+    fs::rename(dir, &aside).with_context(|| format!("cannot move {} aside", dir.display()))?;
+    drop(lock);
+    fs::remove_dir_all(&aside).with_context(|| format!("cannot remove all of {}", aside.display()))
+}
+
 fn ids(runs: &[&RunSummary]) -> String {
     let ids: Vec<&str> = runs.iter().map(|run| run.id.as_str()).collect();
     ids.join(", ")
@@ -120,6 +146,13 @@ fn read(dir: &Path) -> anyhow::Result<RunSummary> {
         steps_total: meta.steps_total,
         reward: metric("reward")?,
         accuracy: metric("accuracy")?,
+        false_positive_rate: metric("false_positive_rate")?,
+        false_negative_rate: metric("false_negative_rate")?,
+        kl: metric("kl")?,
+        eval_accuracy: store.newest_eval()?,
+        message: status.message,
+        model: meta.model,
+        config_toml: meta.config_toml,
         alive: is_locked(dir),
         started: meta.started_unix_s,
         updated: status.updated_unix_s,

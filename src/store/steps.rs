@@ -12,12 +12,13 @@ const WAL_LIMIT_BYTES: u64 = 8 << 20;
 
 impl Store {
     /// Commits one step in one durable transaction. Steps only go up: one that is there, or lies before one that is, is refused.
-    /// Every sample must be of this step and every rollout of one of these samples.
+    /// Every sample must be of this step and every rollout of one of these samples. Traces go to rollouts.db just before.
     pub fn commit_step(&mut self, report: &StepReport, samples: &[Sample], rollouts: &[Rollout]) -> Result<(), StoreError> {
         check_step(report.step, samples, rollouts)?;
         if let Some(last) = self.last_step()?.filter(|&last| last >= report.step) {
             return Err(StoreError::StepCommitted { path: self.path.clone(), step: report.step, last });
         }
+        self.keep_traces(rollouts)?;
         let result = (|| {
             let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
             insert_report(&tx, report)?;
@@ -40,7 +41,9 @@ impl Store {
             tx.commit()?;
             Ok(n_steps)
         })();
-        self.at(result)
+        let n_steps = self.at(result)?;
+        self.drop_traces("step >", step)?;
+        Ok(n_steps)
     }
 
     /// The last committed step.
@@ -73,6 +76,21 @@ impl Store {
         self.at(rows::collect(&self.conn, sql, (key,), |row| Ok((row.get(0)?, rows::real(row, 1)?))))
     }
 
+    /// Every metric that some step logged, by name.
+    pub fn metric_keys(&self) -> Result<Vec<String>, StoreError> {
+        // Walks the index key by key instead of through every row.
+        let sql = "WITH RECURSIVE k (key) AS (SELECT min(key) FROM metric
+                   UNION ALL SELECT (SELECT min(key) FROM metric WHERE key > k.key) FROM k WHERE k.key IS NOT NULL)
+                   SELECT key FROM k WHERE key IS NOT NULL";
+        self.at(rows::collect(&self.conn, sql, (), |row| row.get(0)))
+    }
+
+    /// When each step was committed: (step, Unix seconds).
+    pub fn step_times(&self) -> Result<Vec<(u32, i64)>, StoreError> {
+        let sql = "SELECT step, committed_unix_s FROM step ORDER BY step";
+        self.at(rows::collect(&self.conn, sql, (), |row| Ok((row.get(0)?, row.get(1)?))))
+    }
+
     /// One metric of one step, where it was logged.
     pub fn metric(&self, key: &str, step: u32) -> Result<Option<f64>, StoreError> {
         let sql = "SELECT value FROM metric WHERE key = ?1 AND step = ?2";
@@ -86,12 +104,12 @@ impl Store {
         self.at(rows::collect(&self.conn, sql, (step,), |row| rows::from_json(row, 0)))
     }
 
-    /// The rollouts of a step, by sample and sibling; siblings share one `Arc` sample.
+    /// The rollouts of a step, by sample and sibling, without traces; siblings share one `Arc` sample.
     pub fn rollouts(&self, step: u32) -> Result<Vec<Rollout>, StoreError> {
         self.at(rows::rollouts(&self.conn, "r.step = ?1", (step,)))
     }
 
-    /// One rollout, where it exists.
+    /// One rollout, where it exists, without its trace.
     pub fn rollout(&self, sample_id: &str, sibling: u32) -> Result<Option<Rollout>, StoreError> {
         let found = self.at(rows::rollouts(&self.conn, "r.sample_id = ?1 AND r.sibling = ?2", (sample_id, sibling)))?;
         Ok(found.into_iter().next())

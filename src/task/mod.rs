@@ -16,6 +16,7 @@ pub mod rollout;
 pub mod sample;
 pub mod standing;
 pub mod text;
+pub mod trace;
 pub mod verdict;
 
 pub use breakpoint::{Breakpoint, Breakpoints};
@@ -32,4 +33,5 @@ pub use rollout::{Completion, Generate, GenerateRequest, Rollout, Sampling, Stop
 pub use sample::{GateResult, Injection, Provenance, Sample};
 pub use standing::Standing;
 pub use text::Text;
+pub use trace::Trace;
 pub use verdict::{Malformation, Verdict};

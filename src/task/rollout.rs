@@ -4,7 +4,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{prompt::Chat, reward::Reward, sample::Sample, verdict::Verdict};
+use super::{
+    prompt::Chat,
+    reward::Reward,
+    sample::Sample,
+    trace::{Alternative, Trace},
+    verdict::Verdict,
+};
 
 /// Why a completion ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +34,9 @@ pub struct Completion {
     /// The decoded text without the end-of-turn token.
     pub text: String,
     pub stop: StopReason,
+    /// What else could have been drawn, as in [`Trace`], where it is moved once the update is done; never on the wire.
+    #[serde(skip)]
+    pub alternatives: Vec<Alternative>,
 }
 
 /// How tokens are drawn. Temperature 0 is greedy.
@@ -69,4 +78,7 @@ pub struct Rollout {
     pub reward: Reward,
     /// Mean over tokens of the normalised advantage; set once the batch is complete.
     pub advantage: Option<f32>,
+    /// Values of each token; set with the advantage. Old steps lose theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Box<Trace>>,
 }

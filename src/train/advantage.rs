@@ -85,15 +85,22 @@ pub fn token_moments(returns: &[Vec<f32>]) -> (f32, f32) {
 
 /// Per-token advantages of every completion.
 pub fn advantages(episodes: &[Episode], shaping: &Shaping) -> Vec<Vec<f32>> {
+    normalised(episodes, shaping).0
+}
+
+/// The same with what normalisation took off every return and divided it by; 0 and 1 for an estimator that does not normalise.
+pub fn normalised(episodes: &[Episode], shaping: &Shaping) -> (Vec<Vec<f32>>, (f32, f32)) {
     let mut all: Vec<Vec<f32>> = scores(episodes, shaping)
         .iter()
         .zip(episodes)
         .map(|(score, e)| returns(*score, &k1(e.old_logprobs, e.reference_logprobs, shaping.kl_clamp), shaping.kl_coef))
         .collect();
-    if matches!(shaping.estimator, Estimator::Reinforce | Estimator::ReinforceBaseline) {
-        let (mean, variance) = token_moments(&all);
-        let scale = 1.0 / variance.max(VARIANCE_FLOOR).sqrt();
-        all.iter_mut().flatten().for_each(|a| *a = (*a - mean) * scale);
+    if !matches!(shaping.estimator, Estimator::Reinforce | Estimator::ReinforceBaseline) {
+        return (all, (0.0, 1.0));
     }
-    all
+    let (mean, variance) = token_moments(&all);
+    let std = variance.max(VARIANCE_FLOOR).sqrt();
+    let scale = 1.0 / std;
+    all.iter_mut().flatten().for_each(|a| *a = (*a - mean) * scale);
+    (all, (mean, std))
 }

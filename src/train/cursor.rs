@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::{AlarmsConfig, CheckpointConfig, HooksConfig, RunConfig},
+    config::{AlarmsConfig, CheckpointConfig, DoctorConfig, HooksConfig, RunConfig},
     task::{ErrorKind, LabelledNote, Note, PromptStyle, note::Sentence, prompt},
 };
 
@@ -51,7 +51,7 @@ pub struct Differences {
 }
 
 /// BLAKE3 of everything that may not change between a run and its continuation. Left out: the step count, since a longer run may
-/// continue a shorter one, and what changes no number: threads, alarms, breakpoints, hooks, how checkpoints are kept.
+/// continue a shorter one, and what changes no number: threads, alarms, breakpoints, hooks, how checkpoints and token values are kept.
 pub fn config_hash(config: &RunConfig) -> Result<String> {
     let fixed = RunConfig {
         steps: 0,
@@ -60,6 +60,7 @@ pub fn config_hash(config: &RunConfig) -> Result<String> {
         alarms: AlarmsConfig::default(),
         breakpoints: Vec::new(),
         hooks: HooksConfig::default(),
+        doctor: DoctorConfig { token_steps: 0, ..config.doctor.clone() },
         ..config.clone()
     };
     Ok(blake3::hash(fixed.to_toml()?.as_bytes()).to_hex().to_string())

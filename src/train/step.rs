@@ -142,9 +142,12 @@ impl Trainer {
         // 5. REINFORCE++: advantages, clipped loss, gradients, AdamW.
         let clock = Instant::now();
         // Hand labels can leave nothing to learn from.
-        let (updated, tokens) = if rollouts.is_empty() { Default::default() } else { self.learn(&rollouts, watch)? };
-        let flat = updated.advantages.iter().flatten();
-        rollouts.iter_mut().zip(flat).for_each(|(rollout, advantage)| rollout.advantage = Some(*advantage));
+        let (mut updated, tokens) = if rollouts.is_empty() { Default::default() } else { self.learn(&rollouts, watch)? };
+        let flat = updated.advantages.iter().flatten().zip(std::mem::take(&mut updated.traces));
+        for (rollout, (advantage, mut trace)) in rollouts.iter_mut().zip(flat) {
+            trace.alternatives = std::mem::take(&mut rollout.completion.alternatives);
+            (rollout.advantage, rollout.trace) = (Some(*advantage), Some(Box::new(trace)));
+        }
         time(&mut report, Phase::Update, clock, tokens);
 
         fill(&mut report, &rollouts, &samples, &updated);
@@ -233,7 +236,7 @@ impl Trainer {
             let verdict = verdict::of(&completion);
             let answer = Answer { text: &completion.text, n_tokens: completion.tokens.len(), verdict: &verdict };
             let reward = reward::score(&rules, Truth::from(sample.as_ref()), answer);
-            Rollout { sample, sibling, completion, verdict, reward, advantage: None }
+            Rollout { sample, sibling, completion, verdict, reward, advantage: None, trace: None }
         });
         let mut rollouts: Vec<Rollout> = judged.collect();
         reward::pay_pairs(&rules, &mut rollouts);
@@ -359,4 +362,10 @@ fn fill(report: &mut StepReport, rollouts: &[Rollout], samples: &[Arc<Sample>], 
     put("grad_norm", updated.grad_norm);
     put("learning_rate", updated.learning_rate);
     put("skipped_updates", f64::from(updated.n_skipped));
+    put("advantage_shift", updated.advantage_scaling.0.into());
+    put("advantage_scale", updated.advantage_scaling.1.into());
+    let quadrants = ["reward_ae", "reward_as", "reward_sd", "reward_si"].into_iter().zip(report.quadrants);
+    // A quadrant that hand labels left empty has no mean.
+    let means = quadrants.filter(|(_, q)| q.n_rollouts > 0).map(|(key, q)| (key.to_owned(), q.reward_mean()));
+    report.metrics.extend(means);
 }

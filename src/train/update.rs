@@ -3,12 +3,15 @@
 use anyhow::Result;
 
 use super::{
-    advantage::{Episode, advantages, k1},
+    advantage::{Episode, k1, normalised},
     algo::Algo,
     loss::token_loss,
     optimizer::{Gradients, Moments, Schedule},
 };
-use crate::model::{Buffers, Policy, batch::TokenBatch, random};
+use crate::{
+    model::{Buffers, Policy, batch::TokenBatch, random},
+    task::{Trace, trace::Fate},
+};
 
 /// One prompt with its completions, as tokens.
 #[derive(Clone, Debug)]
@@ -41,6 +44,10 @@ pub struct UpdateReport {
     pub n_skipped: u32,
     /// Mean normalised advantage of each completion, group by group.
     pub advantages: Vec<Vec<f32>>,
+    /// Taken off every return, and what the rest was divided by.
+    pub advantage_scaling: (f32, f32),
+    /// Every completion's tokens, in the order of the groups; without alternatives, which the sampler knows.
+    pub traces: Vec<Trace>,
 }
 
 /// Sums over tokens of one optimizer step.
@@ -51,6 +58,8 @@ struct Sums {
     rollout_minus_policy: f64,
     entropy: f64,
     n: f64,
+    /// What was seen of each completion, by its index among all.
+    seen: Vec<(usize, Trace)>,
 }
 
 /// Runs all optimizer steps of one policy update. `reference` is that of [`reference_logprobs`]; `progress(rows done, rows in
@@ -66,8 +75,14 @@ pub fn update(
     moments: &mut Moments,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<UpdateReport> {
-    let per_token = advantages(&episodes(groups, reference), &algo.shaping());
-    let mut report = UpdateReport { kl: mean_kl(groups, reference), ..UpdateReport::default() };
+    let (per_token, advantage_scaling) = normalised(&episodes(groups, reference), &algo.shaping());
+    let traces = reference.iter().zip(&per_token).map(|(r, a)| Trace {
+        reference_logprobs: r.clone(),
+        advantages: a.clone(),
+        ..Trace::default()
+    });
+    let traces = traces.collect();
+    let mut report = UpdateReport { kl: mean_kl(groups, reference), advantage_scaling, traces, ..UpdateReport::default() };
     let first_of: Vec<usize> = starts(groups);
     let rows_in_all = total_rows(groups, algo);
     let (mut rows_done, mut n_steps) = (0, 0u32);
@@ -96,6 +111,9 @@ pub fn update(
             report.loss += sums.loss;
             report.clip_fraction += sums.clipped / sums.n;
             let norm = grads.clip(algo.max_norm);
+            if epoch == 0 {
+                note(&mut report.traces, std::mem::take(&mut sums.seen), norm.is_finite());
+            }
             if !norm.is_finite() {
                 report.n_skipped += 1;
                 continue;
@@ -220,21 +238,28 @@ impl Micro<'_> {
         let batch = token_batch(self.groups, self.ids);
         let slopes = |logprobs: &[f32], entropies: &[f32]| {
             sums.entropy += entropies.iter().map(|e| f64::from(*e)).sum::<f64>();
-            self.slopes(algo, logprobs, &batch.spans, sums)
+            self.slopes(algo, (logprobs, entropies), &batch.spans, sums)
         };
         let Policy { model, adapter, recompute, .. } = policy;
         batch.backward(model, adapter, temperature, *recompute, slopes, &mut grads.0, buffers)
     }
 
     /// Slope of the weighted loss for every predicted token.
-    fn slopes(&self, algo: &Algo, policy_logprobs: &[f32], spans: &[(usize, usize)], sums: &mut Sums) -> Vec<f32> {
+    fn slopes(
+        &self,
+        algo: &Algo,
+        (policy_logprobs, entropies): (&[f32], &[f32]),
+        spans: &[(usize, usize)],
+        sums: &mut Sums,
+    ) -> Vec<f32> {
         let clip = algo.clip();
         let mut slopes = Vec::with_capacity(policy_logprobs.len());
         let members = self
             .ids
             .iter()
             .flat_map(|g| self.groups[*g].completions.iter().enumerate().map(move |(i, c)| (self.first_of[*g] + i, c)));
-        for (((index, completion), (first, _)), weight) in members.zip(spans).zip(self.weights) {
+        for (((index, completion), (first, len)), weight) in members.zip(spans).zip(self.weights) {
+            let mut fates = Vec::with_capacity(*len);
             for (t, old) in completion.rollout_logprobs.iter().enumerate() {
                 let now = policy_logprobs[first + t];
                 let token = token_loss(now, *old, self.per_token[index][t], clip);
@@ -243,9 +268,24 @@ impl Micro<'_> {
                 sums.clipped += f64::from(u8::from(token.clipped));
                 sums.rollout_minus_policy += f64::from(old - now);
                 sums.n += 1.0;
+                fates.push(if token.clipped { Fate::Clipped } else { Fate::Trained });
             }
+            let (policy_logprobs, entropies) = (&policy_logprobs[*first..first + len], &entropies[*first..first + len]);
+            let (policy_logprobs, entropies) = (policy_logprobs.to_vec(), entropies.to_vec());
+            sums.seen.push((index, Trace { policy_logprobs, entropies, fates, ..Trace::default() }));
         }
         slopes
+    }
+}
+
+/// Puts what was seen beside what was known before.
+fn note(traces: &mut [Trace], seen: Vec<(usize, Trace)>, stepped: bool) {
+    for (index, Trace { policy_logprobs, entropies, mut fates, .. }) in seen {
+        if !stepped {
+            fates.fill(Fate::Skipped);
+        }
+        let known = std::mem::take(&mut traces[index]);
+        traces[index] = Trace { policy_logprobs, entropies, fates, ..known };
     }
 }
 

@@ -9,9 +9,11 @@ use super::{
     Leave,
     action::Action,
     away::Away,
+    charts::Charts,
     follow::Follow,
     inspect::Inspect,
     keymap::{Chord, Keymap},
+    logs::Logs,
     mouse,
     notify::Channel,
     overlay::{self, Menu, Overlay},
@@ -102,6 +104,8 @@ pub struct App {
     pub size: (u16, u16),
     pub screen: Screen,
     pub inspect: Inspect,
+    pub charts: Charts,
+    pub logs: Logs,
     /// What happened since the reader last left; shown once.
     pub away: Option<Box<Away>>,
     /// The panel of the Live screen that has the keys.
@@ -121,6 +125,8 @@ pub struct App {
     pub dirty: bool,
     /// Frames drawn so far.
     pub draws: u64,
+    /// What drawing remembers; the only thing it writes.
+    pub scribe_memo: panel::scribe::Memo,
 }
 
 impl App {
@@ -141,6 +147,8 @@ impl App {
             size,
             screen: Screen::Live,
             inspect: Inspect::default(),
+            charts: Charts::default(),
+            logs: Logs::default(),
             away: None,
             focus: Panel::Doctor,
             zoomed: false,
@@ -153,6 +161,7 @@ impl App {
             stopping: false,
             dirty: true,
             draws: 0,
+            scribe_memo: panel::scribe::Memo::default(),
         }
     }
 
@@ -210,15 +219,7 @@ impl App {
             }
             Event::Loaded(answer) => {
                 self.dirty = true;
-                if let Loaded::Away(away) = *answer {
-                    self.away = Some(away);
-                    if self.overlay.is_none() {
-                        overlay::open(self, Overlay::Away);
-                    }
-                    return None;
-                }
-                let reply = self.inspect.loaded(*answer);
-                self.reply(reply)
+                self.loaded(*answer)
             }
             Event::Notice(notice) => self.notice(*notice),
             Event::Closed => {
@@ -250,6 +251,13 @@ impl App {
         self.phases.before(&self.live, &notice);
         let snapshot = matches!(notice, Notice::Snapshot { .. });
         let ended = matches!(notice, Notice::Ended { .. });
+        let asked = match &notice {
+            Notice::Step { report } => self.charts.step_committed(report),
+            Notice::Snapshot { .. } => self.charts.outdated(),
+            Notice::Log { .. } if self.screen == Screen::Log => self.logs.refresh(),
+            _ => None,
+        };
+        self.asides.extend(asked);
         let committed = matches!(notice, Notice::Step { .. });
         self.call_for(&notice);
         let led = self.leads();
@@ -273,7 +281,7 @@ impl App {
         (ended && self.stopping).then_some(Effect::Quit)
     }
 
-    fn reply(&mut self, (effect, message): (Option<Effect>, Option<String>)) -> Option<Effect> {
+    pub(super) fn reply(&mut self, (effect, message): (Option<Effect>, Option<String>)) -> Option<Effect> {
         if let Some(message) = message {
             self.say(&cut::clean(&message));
         }
@@ -290,6 +298,16 @@ impl App {
         if self.overlay.is_none() && self.screen == Screen::Inspect && self.inspect.prompt.is_some() {
             self.dirty = true;
             return self.inspect.typed(key);
+        }
+        if self.overlay.is_none() && self.screen == Screen::Charts && self.charts.takes_keys() {
+            self.dirty = true;
+            let reply = self.charts.key(key);
+            return self.reply(reply);
+        }
+        if self.overlay.is_none() && self.screen == Screen::Log && self.logs.takes_keys() {
+            self.dirty = true;
+            let reply = self.logs.typed(key, &self.live);
+            return self.reply(reply);
         }
         if let Some(overlay) = self.overlay {
             return overlay::key(self, overlay, key);
@@ -316,6 +334,8 @@ impl App {
             Action::Go(screen) => return self.go(screen),
             Action::Visit(place) => return Some(Effect::Visit(place)),
             action if self.screen == Screen::Inspect => return self.inspect(action),
+            action if self.screen == Screen::Charts => return self.charts(action),
+            action if self.screen == Screen::Log => return self.log(action),
             Action::Follow => {
                 self.follow.toggle(&self.live);
                 self.reset_text_scroll();
@@ -346,7 +366,12 @@ impl App {
         }
         (self.screen, self.zoomed, self.dirty) = (screen, false, true);
         self.inspect.stale = true;
-        if screen == Screen::Inspect { self.inspect.enter() } else { None }
+        match screen {
+            Screen::Inspect => self.inspect.enter(),
+            Screen::Charts => self.charts.enter(),
+            Screen::Log => self.logs.refresh(),
+            Screen::Live => None,
+        }
     }
 
     fn inspect(&mut self, action: Action) -> Option<Effect> {

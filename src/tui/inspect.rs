@@ -1,14 +1,14 @@
 //! The state of the Inspect screen: the list of committed rollouts, the one being read, marks, filter and order.
 //! Pure: what it needs from the store it asks for with an [`Effect`], and [`Inspect::loaded`] takes the answer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ratatui::{crossterm::event::KeyEvent, text::Line};
 
 use super::{
     action::Action,
     app::Effect,
-    clipboard,
+    clipboard, layer,
     prompt::{Prompt, Typed},
     query::{Loaded, Query},
 };
@@ -43,8 +43,25 @@ pub enum Layer {
     Off,
     /// −log-prob under the sampler.
     Surprise,
+    /// Entropy of the policy where the token was drawn.
+    Entropy,
+    /// Log-prob under the policy less that under the sampler.
+    Drift,
+    /// Log-prob under the sampler less that with the adapter off: the k1 estimate of the KL divergence.
+    Kl,
     /// |advantage| × (1 − p): how hard the update pulls at this token.
     Share,
+    /// What the update did with the token.
+    Mask,
+}
+
+impl Layer {
+    pub const ALL: [Layer; 7] = [Layer::Off, Layer::Surprise, Layer::Entropy, Layer::Drift, Layer::Kl, Layer::Share, Layer::Mask];
+
+    fn next(self, by: usize) -> Layer {
+        let at = Layer::ALL.iter().position(|layer| *layer == self).unwrap_or(0);
+        Layer::ALL[(at + by) % Layer::ALL.len()]
+    }
 }
 
 /// The detail, laid out for one width: drawing only slices it.
@@ -54,6 +71,10 @@ pub struct Page {
     pub columns: Vec<Vec<Line<'static>>>,
     /// First line of the token layer in the last column.
     pub tokens_at: Option<usize>,
+    /// The line of the token under the cursor.
+    pub token_at: Option<usize>,
+    /// Stays below what scrolls.
+    pub pinned: Vec<Line<'static>>,
 }
 
 impl Page {
@@ -80,12 +101,19 @@ pub struct Inspect {
     pub part: Part,
     /// Siblings of the rollout on show.
     pub group: Vec<Rollout>,
+    /// How their tokens read, as far as the store knows.
+    pub spellings: BTreeMap<u32, String>,
+    /// What turned the returns of their step into advantages: taken off, divided by.
+    pub scaling: Option<(f64, f64)>,
+    /// The siblings lie side by side.
+    pub beside: bool,
     pub shown: Option<RolloutKey>,
     pub compared: Option<Box<[Rollout; 2]>>,
     pub note_view: NoteView,
     pub layer: Layer,
-    /// The token under the cursor.
+    /// The token under the cursor, and the one that was last brought into view.
     pub token: usize,
+    pub token_seen: usize,
     /// First line of the detail on show.
     pub top: usize,
     pub page: Page,
@@ -113,6 +141,14 @@ impl Inspect {
         (!self.loaded || self.n_new_steps > 0).then(|| self.reload())
     }
 
+    /// Shows the rollouts of one step.
+    pub fn open_step(&mut self, step: u32) -> Effect {
+        let text = format!("step:{step}");
+        let filter = RolloutFilter::parse(&text).unwrap_or_default();
+        (self.stale, self.part) = (true, Part::List);
+        self.refilter(filter, &text)
+    }
+
     fn reload(&mut self) -> Effect {
         self.loading = true;
         self.n_new_steps = 0;
@@ -138,8 +174,10 @@ impl Inspect {
             Loaded::Rollouts { filter, sort, rows, n_all } if filter == self.filter && sort == self.sort => {
                 self.take_rows(rows, n_all)
             }
-            Loaded::Group { sample_id, rollouts } if self.shown.as_ref().is_some_and(|s| s.sample_id == sample_id) => {
-                (self.group, self.stale) = (rollouts, true);
+            Loaded::Group { sample_id, rollouts, spellings, scaling }
+                if self.shown.as_ref().is_some_and(|s| s.sample_id == sample_id) =>
+            {
+                (self.group, self.spellings, self.scaling, self.stale) = (rollouts, spellings, scaling, true);
                 (None, None)
             }
             Loaded::Pair(pair) => {
@@ -152,6 +190,7 @@ impl Inspect {
             }
             // Nobody asked for the card: that it cannot be made is not worth a message.
             Loaded::Failed { query: Query::Away, .. } | Loaded::Away(_) | Loaded::Nothing => (None, None),
+            Loaded::History { .. } | Loaded::Peers(_) | Loaded::Log { .. } => (None, None),
             Loaded::Failed { query, why } => {
                 if matches!(query, Query::Rollouts { .. }) {
                     (self.failed, self.loading) = (Some(why.clone()), false);
@@ -259,6 +298,11 @@ impl Inspect {
                 (None, None)
             }
             Action::Compare => self.compare(),
+            Action::Beside if self.shown.is_none() => say("there is no rollout to show"),
+            Action::Beside => {
+                (self.beside, self.top, self.part) = (!self.beside && self.compared.is_none(), 0, Part::Detail);
+                (None, None)
+            }
             Action::Export => self.export(),
             Action::CopyCompletion => self.copy(|r| ("completion", r.completion.text.clone())),
             Action::CopyNote => self.copy(|r| ("note", r.sample.note.numbered())),
@@ -278,13 +322,13 @@ impl Inspect {
                 };
             }
             Action::Tokens => {
-                self.layer = match self.layer {
-                    Layer::Off => Layer::Surprise,
-                    Layer::Surprise => Layer::Share,
-                    Layer::Share => Layer::Off,
-                };
+                self.layer = self.layer.next(1);
             }
-            Action::NextToken | Action::PreviousToken if self.layer == Layer::Off => return say("t shows the tokens first"),
+            Action::TokensBack => self.layer = self.layer.next(Layer::ALL.len() - 1),
+            Action::NextToken | Action::PreviousToken | Action::NextPeak | Action::PreviousPeak if self.layer == Layer::Off => {
+                return say("t shows the tokens first");
+            }
+            Action::NextPeak | Action::PreviousPeak => return self.peak(action == Action::NextPeak),
             Action::NextToken => self.token = (self.token + 1).min(n_tokens.saturating_sub(1)),
             Action::PreviousToken => self.token = self.token.saturating_sub(1),
             _ => {}
@@ -292,8 +336,25 @@ impl Inspect {
         (None, None)
     }
 
+    /// Goes to the next token whose bar is high.
+    fn peak(&mut self, forward: bool) -> Reply {
+        let Some(rollout) = self.rollout() else { return (None, None) };
+        let high = layer::levels(self.layer, rollout);
+        let is_high = |at: &usize| high.get(*at).is_some_and(|level| *level >= layer::HIGH);
+        let found = if forward { (self.token + 1..high.len()).find(is_high) } else { (0..self.token).rev().find(is_high) };
+        let Some(found) = found else {
+            return say(if forward { "no high bar after this token" } else { "no high bar before this token" });
+        };
+        self.token = found;
+        (None, None)
+    }
+
     /// `alone`: only one part is on the screen, so Esc leads back to the list.
     fn close(&mut self, alone: bool) -> Reply {
+        if self.beside {
+            (self.beside, self.stale, self.top) = (false, true, 0);
+            return (None, None);
+        }
         if self.compared.take().is_some() {
             (self.stale, self.top, self.part) = (true, 0, Part::List);
             return (None, None);

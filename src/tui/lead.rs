@@ -124,8 +124,12 @@ impl App {
         let prompt = match self.overlay {
             Some(Overlay::Help | Overlay::Breakpoints | Overlay::Knobs) => self.menu.prompt.as_mut(),
             Some(_) => None,
-            None if self.screen == Screen::Inspect => self.inspect.prompt.as_mut(),
-            None => None,
+            None => match self.screen {
+                Screen::Inspect => self.inspect.prompt.as_mut(),
+                Screen::Charts => self.charts.prompt.as_mut(),
+                Screen::Log => self.logs.prompt.as_mut(),
+                Screen::Live => None,
+            },
         };
         match prompt {
             Some(prompt) => prompt.insert(&line),

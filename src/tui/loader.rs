@@ -1,9 +1,8 @@
 //! The thread that reads the run's store, and the only writer of exports. It sends answers as events and draws nothing.
 
 use std::{
-    fs::OpenOptions,
-    io::{BufWriter, Write},
-    mem::discriminant,
+    fs::{File, OpenOptions},
+    io::{BufWriter, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::mpsc::{self, Receiver, Sender},
@@ -16,12 +15,17 @@ use anyhow::{Context, Result, bail};
 use super::{
     app::Event,
     away::Away,
+    history::History,
+    logs::Entry,
     query::{Loaded, Query},
 };
 use crate::{
-    store::{RolloutKey, Store},
+    store::{RolloutKey, RunSummary, Store, list_runs},
     task::Rollout,
 };
+
+/// Of the trainer's log at most this much is read at once.
+const MOST_LOG_BYTES: u64 = 4 << 20;
 
 /// Takes questions as long as it lives; its thread ends with it.
 pub struct Loader {
@@ -63,11 +67,9 @@ fn serve(dir: &Path, asked: &Receiver<Query>, events: &Sender<Event>) {
     }
 }
 
-/// Of each kind the last; exports are orders and are all carried out.
+/// What is still worth an answer.
 fn newest(waiting: &[Query]) -> Vec<Query> {
-    let outdated = |i: usize, query: &Query| {
-        !matches!(query, Query::Export(_)) && waiting[i + 1..].iter().any(|later| discriminant(later) == discriminant(query))
-    };
+    let outdated = |i: usize, query: &Query| waiting[i + 1..].iter().any(|later| query.is_replaced_by(later));
     waiting.iter().enumerate().filter(|(i, query)| !outdated(*i, query)).map(|(_, query)| query.clone()).collect()
 }
 
@@ -76,6 +78,12 @@ fn newest(waiting: &[Query]) -> Vec<Query> {
 /// # Errors
 /// No store, one that cannot be read, a rollout that is gone, or an export that cannot be written.
 pub fn load(dir: &Path, store: &mut Option<Store>, query: &Query) -> Result<Loaded> {
+    // What needs no store is answered without one.
+    match query {
+        Query::Log { from } => return log(&dir.join("trainer.log"), *from),
+        Query::Peers => return Ok(Loaded::Peers(peers(dir))),
+        _ => {}
+    }
     let store = match store {
         Some(store) => store,
         None => store.insert(Store::open_read_only(dir)?),
@@ -85,16 +93,57 @@ pub fn load(dir: &Path, store: &mut Option<Store>, query: &Query) -> Result<Load
             let rows = store.browse(filter, *sort)?;
             Loaded::Rollouts { filter: filter.clone(), sort: *sort, rows, n_all: store.n_rollouts()? }
         }
-        Query::Group { sample_id } => Loaded::Group { sample_id: sample_id.clone(), rollouts: store.group(sample_id)? },
+        Query::Group { sample_id } => {
+            let mut rollouts = store.group(sample_id)?;
+            store.add_traces(&mut rollouts)?;
+            let spellings = store.spellings(&rollouts)?;
+            let step = rollouts.first().map_or(0, |rollout| rollout.sample.step);
+            let scaling = store.metric("advantage_shift", step)?.zip(store.metric("advantage_scale", step)?);
+            Loaded::Group { sample_id: sample_id.clone(), rollouts, spellings, scaling }
+        }
+        Query::History { run: None } => Loaded::History { run: None, history: Box::new(History::gather(dir, store)?) },
+        Query::History { run: Some(other) } => {
+            let history = History::gather(other, &Store::open_read_only(other)?)?;
+            Loaded::History { run: Some(other.clone()), history: Box::new(history) }
+        }
+        Query::Log { .. } | Query::Peers => Loaded::Nothing,
         Query::Pair(keys) => Loaded::Pair(Box::new([one(store, &keys[0])?, one(store, &keys[1])?])),
         Query::Away => Away::gather(dir, store, unix_now())?.map_or(Loaded::Nothing, |away| Loaded::Away(Box::new(away))),
         Query::Export(keys) => Loaded::Exported { path: export(dir, store, keys)?, n_rollouts: keys.len() },
     })
 }
 
+/// Whole lines of the log behind `from`; of a long one only the end. A run that never logged has an empty one.
+fn log(path: &Path, from: u64) -> Result<Loaded> {
+    let mut file = match File::open(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Loaded::Log { from, to: from, lines: Vec::new() }),
+        other => other.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    let length = file.metadata()?.len();
+    let start = from.max(length.saturating_sub(MOST_LOG_BYTES));
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    file.take(MOST_LOG_BYTES).read_to_end(&mut bytes)?;
+    // A line that is still being written comes with the next answer.
+    let end = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    let first = if start > from { bytes.iter().position(|b| *b == b'\n').map_or(end, |at| at + 1) } else { 0 };
+    let text = String::from_utf8_lossy(&bytes[first.min(end)..end]);
+    Ok(Loaded::Log { from, to: start + end as u64, lines: text.lines().map(Entry::parse).collect() })
+}
+
+/// The other runs beside this one.
+fn peers(dir: &Path) -> Vec<RunSummary> {
+    let own = dir.canonicalize().ok();
+    let beside = dir.parent().filter(|root| !root.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    list_runs(beside).into_iter().filter(|run| run.dir.canonicalize().ok() != own).collect()
+}
+
 fn one(store: &Store, key: &RolloutKey) -> Result<Rollout> {
     let found = store.rollout(&key.sample_id, key.sibling)?;
-    found.with_context(|| format!("rollout {}/{} is no longer in the store", key.sample_id, key.sibling + 1))
+    let mut found = [found.with_context(|| format!("rollout {}/{} is no longer in the store", key.sample_id, key.sibling + 1))?];
+    store.add_traces(&mut found)?;
+    let [found] = found;
+    Ok(found)
 }
 
 /// Writes one JSON object a line (sample, completion, log-probs, verdict, reward) to the first free `marked-N.jsonl`.

@@ -3,20 +3,26 @@
 //! its own, and this file is the loop around them.
 
 pub mod action;
+mod answers;
 pub mod app;
 pub mod away;
 pub mod cast;
+pub mod charts;
 pub mod clipboard;
 pub mod command;
 pub mod editor;
 pub mod follow;
 pub mod glyphs;
+pub mod history;
 pub mod inspect;
 mod keyboard;
 pub mod keymap;
 pub mod label;
+pub mod layer;
 mod lead;
 pub mod loader;
+pub mod logs;
+pub mod measure;
 pub mod mouse;
 pub mod notify;
 pub mod overlay;
@@ -57,7 +63,7 @@ use crate::{attach::Control, store::RunSummary, task::Text};
 use loader::Loader;
 use notify::Channel;
 use query::{Loaded, Query};
-use runs::{Choice, RunsApp};
+use runs::{Choice, Order, Outcome, RunsApp};
 
 /// Shortest time between two frames.
 const FRAME: Duration = Duration::from_millis(33);
@@ -102,17 +108,23 @@ pub struct Options {
     pub run_dir: Option<PathBuf>,
 }
 
-/// Shows the Runs screen until the reader opens a run or quits. `list` reads the runs and the clock (Unix seconds).
+/// Shows the Runs screen until the reader opens a run or quits. `list` reads the runs and the clock (Unix seconds); `obey` carries
+/// an order out and says in one line how it went.
 ///
 /// # Errors
 /// No terminal, a terminal that went away, or an unknown theme.
-pub fn choose_run(options: &Options, list: &mut dyn FnMut() -> (Vec<RunSummary>, i64)) -> anyhow::Result<Choice> {
+pub fn choose_run(
+    options: &Options,
+    list: &mut dyn FnMut() -> (Vec<RunSummary>, i64),
+    obey: &mut dyn FnMut(Order) -> String,
+) -> anyhow::Result<Choice> {
     let theme = Theme::choose(options.theme.as_deref(), |name| std::env::var(name).ok())?;
     let _guard = TerminalGuard::take(!options.no_mouse)?;
     let mut terminal = Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(1 << 16, io::stdout())))?;
     let (sender, events) = mpsc::channel();
     let _keyboard = keyboard::Keyboard::listen(&sender)?;
     let mut app = RunsApp::new(theme);
+    app.read_only = options.read_only;
     let mut next_look = Instant::now();
     loop {
         if Instant::now() >= next_look {
@@ -130,11 +142,16 @@ pub fn choose_run(options: &Options, list: &mut dyn FnMut() -> (Vec<RunSummary>,
             app.dirty = false;
         }
         match events.recv_timeout(next_look.saturating_duration_since(Instant::now())) {
-            Ok(Event::Key(key)) => {
-                if let Some(choice) = app.key(key) {
-                    return Ok(choice);
+            Ok(Event::Key(key)) => match app.key(key) {
+                Outcome::Nothing => {}
+                Outcome::Choice(choice) => return Ok(choice),
+                Outcome::Order(order) => {
+                    app.say("at it…");
+                    terminal.draw(|frame| screen::runs::draw(&app, frame))?;
+                    app.say(obey(order));
+                    next_look = Instant::now();
                 }
-            }
+            },
             Ok(Event::Mouse(event)) => drop(mouse::wheel(event).map(|arrow| app.key(arrow))),
             Ok(Event::Hangup) | Err(RecvTimeoutError::Disconnected) => return Ok(Choice::Quit),
             Ok(Event::Resize(..)) => app.dirty = true,

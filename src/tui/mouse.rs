@@ -42,6 +42,9 @@ pub fn mouse(app: &mut App, event: MouseEvent) -> Option<Effect> {
     if app.screen == Screen::Inspect {
         return click_inspect(app, event);
     }
+    if app.screen == Screen::Charts && !app.charts.takes_keys() {
+        return click_chart(app, event);
+    }
     let (panel, _) = screen::places(app).into_iter().find(|(_, place)| place.contains((event.column, event.row).into()))?;
     if app.screen == Screen::Live && app.focus != panel {
         (app.focus, app.dirty) = (panel, true);
@@ -70,6 +73,9 @@ fn turn(app: &mut App, event: MouseEvent, arrow: KeyEvent) -> Option<Effect> {
     let places = screen::places(app);
     let under = places.into_iter().find(|(_, place)| place.contains((event.column, event.row).into())).map(|(panel, _)| panel);
     match (app.screen, under) {
+        (Screen::Charts, _) if app.charts.takes_keys() => return app.press(arrow),
+        // Over a chart the wheel zooms, as it does in every other program with charts.
+        (Screen::Charts, _) => return app.act(if action == Action::Up { Action::ZoomIn } else { Action::ZoomOut }),
         (Screen::Live, Some(panel)) => (0..LINES).for_each(|_| app.scroll_panel(panel, action)),
         (_, _) => (0..LINES).for_each(|_| drop(app.act(action))),
     }
@@ -84,6 +90,16 @@ fn click_overlay(app: &mut App, event: MouseEvent) -> Option<Effect> {
         return app.press(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE));
     }
     (app.menu.chosen, app.menu.problem, app.dirty) = (row, None, true);
+    None
+}
+
+/// A click chooses a chart; a click on the chosen one is zoom.
+fn click_chart(app: &mut App, event: MouseEvent) -> Option<Effect> {
+    let chart = screen::charts::chart_at(app, event.column, event.row)?;
+    if chart == app.charts.chosen {
+        return app.act(Action::Zoom);
+    }
+    (app.charts.chosen, app.dirty) = (chart, true);
     None
 }
 

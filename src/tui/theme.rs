@@ -29,6 +29,7 @@ tokens! {
     Correct = "correct", FalsePositive = "false_positive", FalseNegative = "false_negative", Malformed = "malformed",
     Insertion = "insertion", Deletion = "deletion", ErrorMark = "error_mark", Thinking = "thinking", Verdict = "verdict",
     Warn = "warn", Fail = "fail", Run = "run", Chosen = "chosen",
+    SeriesB = "series_b", SeriesC = "series_c", SeriesD = "series_d",
 }
 
 /// Why a theme cannot be used.

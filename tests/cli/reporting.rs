@@ -72,7 +72,7 @@ fn plain_lines_are_for_people() {
     assert!(out.lines().any(|line| line.starts_with("step 1/1  reward ")), "{out}");
     assert!(out.contains("held-out, before:") && out.contains("held-out, after:"), "{out}");
     let log = std::fs::read_to_string(home.run_dir().join("trainer.log")).unwrap();
-    assert!(log.contains("INFO  all 1 steps are done"), "{log}");
+    assert!(log.contains("INFO  [") && log.contains("] all 1 steps are done"), "{log}");
 }
 
 #[test]

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use medserl::{
     model::{
+        alternatives::likeliest,
         batch::TokenBatch,
         gemma3::Gemma3,
         generate::{Source, generate},
         lora::AdapterView,
         plan::Plan,
+        random::uniform,
     },
     task::{Completion, GenerateRequest, Sampling, StopReason},
 };
@@ -59,6 +61,36 @@ fn greedy_decoding_with_caches_equals_whole_forwards() {
             let best = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap();
             assert_eq!(best as u32, *token, "after {} tokens", ids.len());
             ids.push(*token);
+        }
+    }
+}
+
+#[test]
+fn the_likeliest_tokens_at_a_draw_are_noted_with_their_log_probs() {
+    let (model, view) = (model(), awake().frozen());
+    for completion in write(&model, &view, 1, &requests(), WARM).iter().flatten() {
+        assert_eq!(completion.alternatives.len(), 5 * completion.tokens.len());
+        for ((five, token), logprob) in
+            completion.alternatives.chunks(5).zip(&completion.tokens).zip(&completion.rollout_logprobs)
+        {
+            assert!(five.windows(2).all(|pair| pair[0].logprob >= pair[1].logprob), "{five:?}");
+            let sum: f32 = five.iter().map(|a| a.logprob.exp()).sum();
+            assert!(sum <= 1.0 + 1e-4, "{five:?}");
+            match five.iter().find(|a| a.token == *token) {
+                Some(drawn) => assert!((drawn.logprob - logprob).abs() < 1e-5, "{drawn:?} was drawn at {logprob}"),
+                None => assert!(*logprob <= five[4].logprob + 1e-5, "{token} at {logprob} is likelier than {five:?}"),
+            }
+        }
+    }
+    // Against sorting, with ties, infinities and fewer tokens than five.
+    for (n, seed) in [(3, 1), (5, 2), (256, 3), (1000, 4), (70_000, 5)] {
+        let mut logits: Vec<f32> = uniform(seed, 1, n, 4.0).into_iter().map(|x| (x * 8.0).round() / 8.0).collect();
+        logits[n / 2] = f32::NEG_INFINITY;
+        let mut order: Vec<usize> = (0..n).filter(|i| logits[*i].is_finite()).collect();
+        order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
+        let found = likeliest(&logits, 0.5, 1.0);
+        for (rank, i) in order.into_iter().take(5).enumerate() {
+            assert_eq!((found[rank].token as usize, found[rank].logprob), (i, logits[i] * 0.5 - 1.0), "rank {rank} of {n}");
         }
     }
 }

@@ -199,8 +199,13 @@ impl Generate for Scripted {
         _: &mut dyn FnMut(usize, usize, &str) -> bool,
     ) -> anyhow::Result<Vec<Vec<Completion>>> {
         self.calls.push(requests.len());
-        let completion =
-            |(text, stop): (String, StopReason)| Completion { tokens: vec![1; 3], rollout_logprobs: vec![-0.5; 3], text, stop };
+        let completion = |(text, stop): (String, StopReason)| Completion {
+            tokens: vec![1; 3],
+            rollout_logprobs: vec![-0.5; 3],
+            text,
+            stop,
+            alternatives: Vec::new(),
+        };
         Ok(requests.iter().map(|r| vec![completion(self.answer(r))]).collect())
     }
 }

@@ -13,7 +13,7 @@ use super::clinic_note;
 const INJECTED: &str = "Vancomycin was prescribed.";
 
 fn completion(text: &str, stop: StopReason) -> Completion {
-    Completion { tokens: vec![7, 8], rollout_logprobs: vec![-0.5; 2], text: text.to_owned(), stop }
+    Completion { tokens: vec![7, 8], rollout_logprobs: vec![-0.5; 2], text: text.to_owned(), stop, alternatives: Vec::new() }
 }
 
 /// Proposes the drug error whatever it is asked.

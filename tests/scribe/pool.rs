@@ -88,8 +88,13 @@ impl Generate for Proposer {
         _: &mut dyn FnMut(usize, usize, &str) -> bool,
     ) -> anyhow::Result<Vec<Vec<Completion>>> {
         self.prompts.extend(requests.iter().map(|r| r.chat.turns[0].content.clone()));
-        let completion =
-            Completion { tokens: vec![1], rollout_logprobs: vec![-0.5], text: self.line.clone(), stop: StopReason::EndOfTurn };
+        let completion = Completion {
+            tokens: vec![1],
+            rollout_logprobs: vec![-0.5],
+            text: self.line.clone(),
+            stop: StopReason::EndOfTurn,
+            alternatives: Vec::new(),
+        };
         Ok(requests.iter().map(|_| vec![completion.clone()]).collect())
     }
 }

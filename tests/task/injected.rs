@@ -28,8 +28,13 @@ impl Generate for Scripted {
         _: &mut dyn FnMut(usize, usize, &str) -> bool,
     ) -> anyhow::Result<Vec<Vec<Completion>>> {
         self.asked.extend(requests.iter().map(|request| request.chat.clone()));
-        let completion =
-            Completion { tokens: vec![7], rollout_logprobs: vec![0.0], text: self.text.clone(), stop: StopReason::EndOfTurn };
+        let completion = Completion {
+            tokens: vec![7],
+            rollout_logprobs: vec![0.0],
+            text: self.text.clone(),
+            stop: StopReason::EndOfTurn,
+            alternatives: Vec::new(),
+        };
         Ok(requests.iter().map(|_| vec![completion.clone()]).collect())
     }
 }

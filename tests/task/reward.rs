@@ -250,11 +250,16 @@ fn rollout(quadrant: Quadrant, group: &str, label: Label, text: &str) -> Rollout
     let (provenance, gates) = (Provenance::default(), Vec::new());
     let id = Sample::make_id(quadrant, 1, 0);
     let sample = Sample { id, step: 1, index: 0, quadrant, note, label, source, provenance, gates };
-    let completion =
-        Completion { tokens: vec![1], rollout_logprobs: vec![0.0], text: text.to_owned(), stop: StopReason::EndOfTurn };
+    let completion = Completion {
+        tokens: vec![1],
+        rollout_logprobs: vec![0.0],
+        text: text.to_owned(),
+        stop: StopReason::EndOfTurn,
+        alternatives: Vec::new(),
+    };
     let verdict = verdict::of(&completion);
     let reward = Reward::default();
-    Rollout { sample: Arc::new(sample), sibling: 0, completion, verdict, reward, advantage: None }
+    Rollout { sample: Arc::new(sample), sibling: 0, completion, verdict, reward, advantage: None, trace: None }
 }
 
 #[test]

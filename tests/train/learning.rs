@@ -4,7 +4,7 @@ use medserl::{
     config::{AlgoConfig, LoraConfig, Precision, SftConfig},
     data::SftExample,
     model::Policy,
-    task::{Chat, Completion, Generate, GenerateRequest, Sampling, verdict},
+    task::{Chat, Completion, Generate, GenerateRequest, Sampling, trace::Fate, verdict},
     train::{
         algo::Algo,
         optimizer::{Moments, Schedule},
@@ -122,6 +122,21 @@ fn an_update_at_rate_zero_measures_and_changes_nothing() {
     // The policy is its own reference: what is left is the rounding of caches against whole rows.
     assert!(report.kl.abs() < 1e-5, "{report:?}");
     assert_eq!(report.advantages.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3]);
+    assert_eq!(report.traces.len(), 6);
+    let (mut entropy, mut n_tokens) = (0.0, 0.0);
+    let advantages = report.advantages.iter().flatten();
+    for ((trace, completion), mean) in report.traces.iter().zip(drawn.iter().flatten()).zip(advantages) {
+        let n = completion.tokens.len();
+        assert_eq!(trace.fates, vec![Fate::Trained; n]);
+        for (i, drawn_at) in completion.rollout_logprobs.iter().enumerate() {
+            assert!((trace.policy_logprobs[i] - drawn_at).abs() < 1e-4, "token {i}");
+            assert!((trace.reference_logprobs[i] - drawn_at).abs() < 1e-4, "token {i}");
+        }
+        assert!((trace.advantages.iter().sum::<f32>() / n as f32 - mean).abs() < 1e-5);
+        entropy += trace.entropies.iter().map(|h| f64::from(*h)).sum::<f64>();
+        n_tokens += n as f64;
+    }
+    assert!((entropy / n_tokens - report.entropy).abs() < 1e-6, "{report:?}");
 }
 
 #[test]

@@ -4,7 +4,8 @@ use medserl::{
     attach::Control,
     tui::{
         Effect,
-        action::{ACTIONS, Action, rows_of},
+        action::{ACTIONS, Action, ActionRow, rows_of},
+        charts::{Axis, Charts, View},
         inspect::{Layer, NoteView, Part},
         keymap::label,
         overlay::Overlay,
@@ -13,7 +14,10 @@ use medserl::{
     },
 };
 
-use super::{assert_shows, fixture::Reader};
+use super::{
+    assert_shows,
+    fixture::{Reader, history},
+};
 
 /// A client on `screen` in which every action has something to do.
 fn ready(screen: Screen) -> Reader {
@@ -28,15 +32,20 @@ fn ready(screen: Screen) -> Reader {
     reader.press("K");
     reader.app.inspect.token = 1;
     reader.app.inspect.top = 5;
-    reader.press(&screen.number().to_string());
+    if screen != Screen::Log {
+        reader.press(&screen.number().to_string());
+    }
     if screen == Screen::Log {
-        for i in 0..90 {
-            let message = medserl::task::Text::new(&format!("line {i}"));
-            let level = medserl::attach::protocol::Level::Info;
-            let notice = medserl::attach::Notice::Log { level, message };
-            reader.event(medserl::tui::Event::Notice(Box::new(notice)));
-        }
-        reader.app.scroll[Panel::Log.index()] = Some(40);
+        let lines: String = (0..90).map(|i| format!("1790000000 WARN  [commit] line {i}\n")).collect();
+        std::fs::write(reader.dir.path().join("trainer.log"), lines).unwrap();
+        reader.press("6");
+        reader.app.logs.search = "line".to_owned();
+        reader.app.logs.chosen = Some(40);
+    }
+    if screen == Screen::Charts {
+        reader.app.charts.loaded(None, history());
+        (reader.app.charts.cursor, reader.app.charts.chosen) = (Some(150.0), 4);
+        reader.app.charts.view = View { span: Some(100.0), end: Some(200.0) };
     }
     if screen == Screen::Live {
         reader.event(medserl::tui::Event::Resize(60, 15));
@@ -50,6 +59,9 @@ fn happened(action: Action, screen: Screen, before: &Reader, after: &Reader) -> 
     let (was, is) = (&before.app.inspect, &after.app.inspect);
     let top = |reader: &Reader| reader.app.scroll[reader.app.focused().index()];
     let watched = |reader: &Reader| reader.app.follow.watched().map(|key| key.sibling);
+    if let Some(done) = charted(action, screen, before, after).or_else(|| logged(action, screen, before, after)) {
+        return done;
+    }
     match (action, screen) {
         (Action::Go(to), _) => after.app.screen == to,
         (Action::Visit(place), _) => after.effects == [Effect::Visit(place)],
@@ -77,10 +89,8 @@ fn happened(action: Action, screen: Screen, before: &Reader, after: &Reader) -> 
         (Action::PageDown | Action::Bottom, Screen::Inspect) => is.chosen > was.chosen + 1,
         (Action::PageUp | Action::Top, Screen::Inspect) => is.chosen + 1 < was.chosen,
         (Action::Bottom, _) => top(after).is_none(),
-        (Action::Top | Action::Up | Action::PageUp, Screen::Live) => top(after) == Some(0),
-        (Action::Down | Action::PageDown, Screen::Live) => top(after) != Some(1),
-        (Action::Up | Action::Top | Action::PageUp, _) => top(after) < top(before),
-        (Action::Down | Action::PageDown, _) => top(after) > top(before),
+        (Action::Top | Action::Up | Action::PageUp, _) => top(after) == Some(0),
+        (Action::Down | Action::PageDown, _) => top(after) != Some(1),
         (Action::Zoom, _) => after.app.zoomed,
         (Action::Close, Screen::Inspect) => !was.filter.terms.is_empty() && is.filter.terms.is_empty(),
         (Action::Close, _) => before.app.flash.is_some() && after.app.flash.is_none(),
@@ -91,7 +101,11 @@ fn happened(action: Action, screen: Screen, before: &Reader, after: &Reader) -> 
         (Action::ClearMarks, _) => is.marks.is_empty(),
         (Action::DetailDown, _) => is.top == was.top + 1,
         (Action::DetailUp, _) => is.top + 1 == was.top,
-        (Action::Tokens, _) => is.layer == Layer::Share,
+        (Action::Tokens, _) => is.layer == Layer::Entropy,
+        (Action::TokensBack, _) => is.layer == Layer::Off,
+        (Action::NextPeak, _) => is.token > was.token,
+        (Action::PreviousPeak, _) => is.token < was.token,
+        (Action::Beside, _) => is.beside && after.shown().contains("raw adv."),
         (Action::NextToken, _) => is.token == 2,
         (Action::PreviousToken, _) => is.token == 0,
         (Action::NoteView, _) => is.note_view == NoteView::Posed,
@@ -107,7 +121,66 @@ fn happened(action: Action, screen: Screen, before: &Reader, after: &Reader) -> 
             matches!(&after.effects[..], [Effect::Copy(text)] if text.as_str().starts_with("0 A 58-year-old"))
         }
         (Action::Reload, _) => after.app.flash.as_ref().is_some_and(|(said, _)| said.contains("reading")),
+        (action, _) => panic!("{action:?} on {screen:?} is not looked at"),
     }
+}
+
+/// The same for what only the Charts screen does, or does in its own way.
+fn charted(action: Action, screen: Screen, before: &Reader, after: &Reader) -> Option<bool> {
+    if screen != Screen::Charts {
+        return None;
+    }
+    let (was, is) = (&before.app.charts, &after.app.charts);
+    let (span, end) = (|charts: &Charts| charts.view.span.unwrap(), |charts: &Charts| charts.view.end.unwrap());
+    let last = is.shown().len() - 1;
+    Some(match action {
+        Action::Open => after.app.screen == Screen::Inspect && after.app.inspect.filter_text == "step:150",
+        Action::CursorRight => is.cursor > was.cursor,
+        Action::CursorLeft => is.cursor < was.cursor,
+        Action::ZoomIn => span(is) == 50.0,
+        Action::ZoomOut => span(is) == 200.0,
+        Action::Fit => is.view == View::default(),
+        Action::Follow => is.cursor.is_none() && is.view.end.is_none(),
+        Action::PanLeft => end(is) == 175.0,
+        Action::PanRight => end(is) == 225.0,
+        Action::Smoother => is.weight.value() > was.weight.value(),
+        Action::Rougher => is.weight.value() < was.weight.value(),
+        Action::LogScale => is.log,
+        Action::Axis => is.axis == Axis::Clock,
+        Action::Compare => is.picker.as_ref().is_some_and(|picker| picker.runs.is_some()),
+        Action::Filter => is.prompt.is_some(),
+        Action::Metrics => is.list && after.shown().contains("mean total reward"),
+        Action::NextMark => is.cursor == Some(300.0),
+        Action::PreviousMark => is.cursor == Some(120.0),
+        Action::Close => is.cursor.is_none(),
+        Action::NextPanel => is.chosen == 5,
+        Action::PreviousPanel => is.chosen == 3,
+        Action::Down | Action::PageDown => is.chosen == 7,
+        Action::Up | Action::PageUp => is.chosen == 1,
+        Action::Top => is.chosen == 0,
+        Action::Bottom => is.chosen == last,
+        _ => return None,
+    })
+}
+
+/// The same for the Log screen.
+fn logged(action: Action, screen: Screen, before: &Reader, after: &Reader) -> Option<bool> {
+    if screen != Screen::Log {
+        return None;
+    }
+    let (was, is) = (&before.app.logs, &after.app.logs);
+    Some(match action {
+        Action::Search => is.prompt.is_some(),
+        Action::Level => is.least == 1,
+        Action::Source => is.source == Some("commit"),
+        Action::NextMatch | Action::Down => is.chosen == Some(41),
+        Action::PreviousMatch | Action::Up => is.chosen == Some(39),
+        Action::PageDown => is.chosen > was.chosen,
+        Action::PageUp => is.chosen < was.chosen,
+        Action::Top => is.chosen == Some(0),
+        Action::Bottom => is.chosen.is_none(),
+        _ => return None,
+    })
 }
 
 #[test]
@@ -121,6 +194,12 @@ fn every_key_of_every_action_works_on_every_screen_it_belongs_to() {
                     if row.action == Action::Close {
                         // Something to close: a filter, or a message.
                         if screen == Screen::Inspect { reader.filter("r<100") } else { reader.app.say("hello") }
+                    }
+                    if matches!(row.action, Action::NextPeak | Action::PreviousPeak) {
+                        // Against the largest bar there are high ones in any text.
+                        reader.app.inspect.layer = Layer::Share;
+                        let n = reader.app.inspect.rollout().unwrap().completion.tokens.len();
+                        reader.app.inspect.token = if row.action == Action::NextPeak { 0 } else { n - 1 };
                     }
                     reader
                 });
@@ -158,10 +237,13 @@ fn hints_and_help_hold_what_works_here_and_nothing_else() {
         let hints = text.lines().last().unwrap();
         for row in ACTIONS.iter().filter(|row| !row.hint.is_empty()) {
             let key = label(row.keys[0]);
-            let lead = format!("  {key} ");
+            let lead = format!("  {key} {}", row.hint);
             let shown = hints.contains(&lead) || hints.starts_with(&lead[1..]);
-            let arrows = matches!(row.action, Action::NextSibling | Action::Down);
-            assert!(arrows || shown == row.works_on(screen), "{screen:?} {key} {}: '{hints}'", row.name);
+            let arrows = matches!(row.action, Action::NextSibling | Action::Down | Action::CursorRight);
+            // Two screens may say the same of one key.
+            let same = |other: &&ActionRow| (other.keys[0], other.hint) == (row.keys[0], row.hint);
+            let works = ACTIONS.iter().filter(same).any(|other| other.works_on(screen));
+            assert!(arrows || shown == works, "{screen:?} {key} {}: '{hints}'", row.name);
         }
         reader.press("?");
         let help = reader.shown();

@@ -74,6 +74,8 @@ fn a_run_without_a_trainer_is_shown_from_its_store() {
         assert_eq!(app.live.log.len(), 1, "the journal is the log");
         assert_eq!(press(&mut app, "space"), None, "there is nobody to steer");
     }
-    let (.., rollouts) = step(3);
+    let (.., mut rollouts) = step(3);
+    // Values of single tokens are read where they are looked at.
+    rollouts[0].trace = None;
     assert_eq!(replay::picture(dir.path()).unwrap().streams[0].rollout.as_ref(), Some(&rollouts[0]));
 }

@@ -11,9 +11,18 @@ use medserl::{
     store::{RunMeta, Store},
     task::{
         Answer, Completion, ErrorKind, GateResult, Injection, Knob, Knobs, Label, LabelGate, Note, Phase, Provenance, Quadrant,
-        Rollout, Sample, Sentence, StepReport, StopReason, Text, Truth, report::PhaseTiming, reward, verdict,
+        Rollout, Sample, Sentence, StepReport, StopReason, Text, Trace, Truth,
+        report::PhaseTiming,
+        reward,
+        trace::{Alternative, Fate},
+        verdict,
     },
-    tui::{App, Effect, Event, loader, query, screen::Screen},
+    tui::{
+        App, Effect, Event,
+        history::{History, Mark, MarkKind},
+        loader, query,
+        screen::Screen,
+    },
 };
 use rand_chacha::{ChaCha8Rng, rand_core::RngCore};
 
@@ -85,10 +94,23 @@ pub fn rollout(sample: &Arc<Sample>, sibling: u32, text: &str) -> Notice {
     let n = text.split_whitespace().count();
     let answer = Answer { text, n_tokens: n, verdict: &verdict };
     let reward = reward::score(&RewardConfig::default().rules(512), Truth::from(sample.as_ref()), answer);
-    let completion =
-        Completion { tokens: vec![7; n], rollout_logprobs: vec![-0.1; n], text: text.to_owned(), stop: StopReason::EndOfTurn };
+    let completion = Completion {
+        tokens: vec![7; n],
+        rollout_logprobs: vec![-0.1; n],
+        text: text.to_owned(),
+        stop: StopReason::EndOfTurn,
+        alternatives: Vec::new(),
+    };
     Notice::Rollout {
-        rollout: Box::new(Rollout { sample: Arc::clone(sample), sibling, completion, verdict, reward, advantage: Some(0.62) }),
+        rollout: Box::new(Rollout {
+            sample: Arc::clone(sample),
+            sibling,
+            completion,
+            verdict,
+            reward,
+            advantage: Some(0.62),
+            trace: None,
+        }),
     }
 }
 
@@ -228,17 +250,85 @@ pub fn random_notice(rng: &mut ChaCha8Rng, step: u32) -> Notice {
     }
 }
 
+/// 317 steps with marks, and the times of their commits, which no clock of today may decide.
+pub fn history() -> History {
+    let reports: Vec<_> = (1..318).map(report).collect();
+    let mut keys: Vec<&String> = reports.iter().flat_map(|report| report.metrics.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    let points = |key: &str| reports.iter().filter_map(|r| Some((r.step, *r.metrics.get(key)?))).collect();
+    let mark = |step, kind, text: &str| Mark { step, kind, text: text.to_owned() };
+    History {
+        id: "0142-lora-r16".to_owned(),
+        dir: "/runs/0142".into(),
+        series: keys.into_iter().map(|key| (key.clone(), points(key))).collect(),
+        marks: vec![mark(120, MarkKind::Alarm, "alarm: kl 0.31 above 0.20"), mark(300, MarkKind::Checkpoint, "checkpoint")],
+        times: (1..318).map(|step| (step, 1_790_000_000 + 33 * i64::from(step))).collect(),
+    }
+}
+
 /// A client with the store of its run: what it asks for is answered at once.
 pub struct Reader {
     pub app: App,
     pub dir: Arc<tempfile::TempDir>,
     store: Option<Store>,
+    /// Where its run is, if not in `dir`.
+    at: Option<std::path::PathBuf>,
     /// Effects that are no question to the store.
     pub effects: Vec<Effect>,
 }
 
 /// Texts the rollouts of [`Reader`] cycle through.
 pub const TEXTS: [&str; 4] = [RIGHT, CLEAN, BROKEN, RIGHT];
+
+/// How the tokens of the texts read: a word with the blank before it.
+pub fn spellings() -> Vec<(u32, String)> {
+    let mut pieces: Vec<String> = TEXTS.iter().flat_map(|text| split(text)).collect();
+    pieces.sort();
+    pieces.dedup();
+    let mut all: Vec<(u32, String)> = (1000_u32..).zip(pieces).collect();
+    all.push((106, "<end_of_turn>".to_owned()));
+    all
+}
+
+fn split(text: &str) -> Vec<String> {
+    let mut pieces: Vec<String> = Vec::new();
+    for letter in text.chars() {
+        match pieces.last_mut() {
+            Some(last) if !letter.is_whitespace() => last.push(letter),
+            _ => pieces.push(letter.to_string()),
+        }
+    }
+    pieces
+}
+
+/// Gives a rollout the tokens its text is made of, and the one that ended the turn.
+fn tokenize(rollout: &mut Rollout) {
+    let known = spellings();
+    let id = |piece: &String| known.iter().find(|(_, text)| text == piece).unwrap().0;
+    let completion = &mut rollout.completion;
+    completion.tokens = split(&completion.text).iter().map(id).chain([106]).collect();
+    completion.rollout_logprobs = (0..completion.tokens.len()).map(|i| -0.06 * (i % 40) as f32).collect();
+}
+
+/// A trace in which every row can be told from the others; token 5 was clipped.
+fn trace(rollout: &Rollout) -> Trace {
+    let sampled = &rollout.completion.rollout_logprobs;
+    let likeliest = |(i, token): (usize, u32)| {
+        (0..5).map(move |rank| Alternative {
+            token: if rank == i % 5 { token } else { 1000 + rank as u32 },
+            logprob: -0.5 - rank as f32,
+        })
+    };
+    Trace {
+        policy_logprobs: sampled.iter().map(|p| p - 0.01).collect(),
+        reference_logprobs: sampled.iter().enumerate().map(|(i, p)| p - 0.3 * (i % 3) as f32).collect(),
+        entropies: (0..sampled.len()).map(|i| 0.25 * (i % 12) as f32).collect(),
+        advantages: vec![rollout.advantage.unwrap(); sampled.len()],
+        fates: (0..sampled.len()).map(|i| if i == 5 { Fate::Clipped } else { Fate::Trained }).collect(),
+        alternatives: rollout.completion.tokens.iter().copied().enumerate().flat_map(likeliest).collect(),
+    }
+}
 
 /// A committed step: one sample of each quadrant, four completions each.
 pub fn step(step: u32) -> (StepReport, Vec<Sample>, Vec<Rollout>) {
@@ -250,12 +340,15 @@ pub fn step(step: u32) -> (StepReport, Vec<Sample>, Vec<Rollout>) {
             let Notice::Rollout { rollout } = rollout(&sample, sibling, text) else { unreachable!() };
             let mut rollout = *rollout;
             rollout.advantage = Some(rollout.reward.total() - 0.25);
-            let logprobs = rollout.completion.rollout_logprobs.iter_mut().enumerate();
-            logprobs.for_each(|(i, p)| *p = -0.05 * (i % 40) as f32);
+            tokenize(&mut rollout);
+            // The last sibling is as an old step has them: its values are gone.
+            rollout.trace = (sibling < 3).then(|| Box::new(trace(&rollout)));
             rollouts.push(rollout);
         }
     }
-    (report(step), samples, rollouts)
+    let mut report = report(step);
+    report.metrics.extend([("advantage_shift".to_owned(), 0.1), ("advantage_scale".to_owned(), 0.5)]);
+    (report, samples, rollouts)
 }
 
 /// Fills a run directory with `steps` committed steps.
@@ -272,6 +365,7 @@ pub fn fill(dir: &Path, steps: u32) -> Store {
         started_unix_s: 0,
     };
     store.begin_run(&meta).unwrap();
+    store.keep_spellings(&spellings()).unwrap();
     for n in 1..=steps {
         let (report, samples, rollouts) = step(n);
         store.commit_step(&report, &samples, &rollouts).unwrap();
@@ -283,12 +377,23 @@ impl Reader {
     pub fn new(steps: u32, size: (u16, u16)) -> Reader {
         let dir = Arc::new(tempfile::tempdir().unwrap());
         drop(fill(dir.path(), steps));
-        Reader { app: super::app(size), dir, store: None, effects: Vec::new() }
+        Reader { app: super::app(size), dir, store: None, at: None, effects: Vec::new() }
     }
 
     /// The same reader once more, over the same store.
     pub fn again(&self) -> Reader {
-        Reader { app: self.app.clone(), dir: Arc::clone(&self.dir), store: None, effects: self.effects.clone() }
+        Reader {
+            app: self.app.clone(),
+            dir: Arc::clone(&self.dir),
+            store: None,
+            at: self.at.clone(),
+            effects: self.effects.clone(),
+        }
+    }
+
+    /// Reads another directory from now on.
+    pub fn answer_from(&mut self, dir: std::path::PathBuf) {
+        (self.at, self.store) = (Some(dir), None);
     }
 
     /// On the Inspect screen, the list read.
@@ -302,10 +407,14 @@ impl Reader {
 
     pub fn event(&mut self, event: Event) {
         let mut next = self.app.update(event);
-        while let Some(effect) = next.take() {
+        loop {
+            // Questions that were asked beside the one an event leads to.
+            let at = self.app.asides.iter().position(|aside| matches!(aside, Effect::Load(_)));
+            let Some(effect) = next.take().or_else(|| at.map(|at| self.app.asides.remove(at))) else { break };
             match effect {
                 Effect::Load(query) => {
-                    let answer = loader::load(self.dir.path(), &mut self.store, &query);
+                    let dir = self.at.as_deref().unwrap_or(self.dir.path());
+                    let answer = loader::load(dir, &mut self.store, &query);
                     let answer = answer.unwrap_or_else(|e| query::Loaded::Failed { query, why: format!("{e:#}") });
                     next = self.app.update(Event::Loaded(Box::new(answer)));
                 }

@@ -24,7 +24,7 @@ fn the_list_and_the_rollout_stand_side_by_side() {
     let screen = reader.shown();
     assert_shows(
         &screen,
-        &["1 Live  2·Inspect  3 Label  5 Runs  6 Log", "Rollouts  48", "step ↓", "▸ AE-0003-00/1", "●TP", "+1.10"],
+        &["1 Live  2·Inspect  3 Label  4 Charts  5 Runs  6 Log", "Rollouts  48", "step ↓", "▸ AE-0003-00/1", "●TP", "+1.10"],
     );
     assert_shows(&screen, &["AE-0003-00  completion 1/4", "● TP true positive", "= format +0.10, outcome +1.00"]);
     assert_shows(&screen, &["advantage +0.85", "less its group's mean +1.02", "siblings · 2 of 4 right", "✗XX", "▼FN"]);
@@ -151,16 +151,13 @@ fn a_copy_reaches_the_terminal_as_one_safe_sequence() {
 }
 
 #[test]
-fn the_token_layer_shows_surprise_and_share_by_index() {
+fn layers_and_views_of_the_note_come_in_turn() {
     let mut reader = Reader::inspecting(1, (120, 40));
     reader.press("t");
     assert_eq!(reader.app.inspect.layer, Layer::Surprise);
-    reader.press("]");
-    let screen = reader.shown();
-    assert_shows(&screen, &["─ tokens", "perplexity", "#2 of", "id 7, log p -0.050, p 0.951", "least     #40 -1.95", "▁▂"]);
-    reader.press("t");
-    assert_shows(&reader.shown(), &["|advantage| × (1 − p)", "|A|(1−p)"]);
-    reader.press("t");
+    for _ in 0..6 {
+        reader.press("t");
+    }
     assert_eq!(reader.app.inspect.layer, Layer::Off);
     reader.press("]");
     assert_shows(&reader.shown(), &["t shows the tokens first"]);
@@ -246,7 +243,7 @@ fn a_tiny_terminal_still_lists_filters_and_reads() {
 #[test]
 fn screens_have_numbers_and_the_log_has_one() {
     let mut reader = Reader::new(1, (80, 24));
-    assert_shows(&reader.shown(), &["1·Live  2 Inspect  3 Label  5 Runs  6 Log"]);
+    assert_shows(&reader.shown(), &["1·Live  2 Inspect  3 Label  4 Charts  5 Runs  6 Log"]);
     reader.press("6");
     assert_eq!(reader.app.screen, Screen::Log);
     let screen = reader.shown();

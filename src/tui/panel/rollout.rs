@@ -1,6 +1,8 @@
 //! One rollout as its reader wants it: what it earned and why, its siblings, the note, thinking and verdict apart, the token
 //! layer; and two rollouts side by side. Laid out into lines once, so that drawing only slices.
 
+mod group;
+
 use ratatui::text::{Line, Span};
 
 use super::{outcome, scribe, tokens};
@@ -10,6 +12,7 @@ use crate::{
     tui::{
         app::App,
         inspect::{Layer, NoteView, Page},
+        layer,
         theme::Token,
         widget::{
             cut,
@@ -31,24 +34,32 @@ pub fn page(app: &App, columns: usize, two: bool) -> Page {
     }
     let Some(rollout) = app.inspect.rollout() else { return Page::default() };
     let each = if two { columns.saturating_sub(3) / 2 } else { columns };
+    if app.inspect.beside {
+        return group::page(app, rollout, columns);
+    }
     let mut left = facts(app, rollout, group_mean(app), each);
     left.extend(siblings(app, rollout, each));
     left.extend(note(app, rollout, each));
-    let mut right = Vec::new();
     let on = app.inspect.layer != Layer::Off;
+    let (mut right, mut token_at, mut has_text) = (Vec::new(), None, false);
     if on {
-        right.push(heading(app, "tokens", each));
-        right.extend(tokens::lines(app, rollout, each));
+        let tokens = tokens::lay_out(app, rollout, each);
+        right.push(heading(app, &format!("tokens · {}", layer::name(app.inspect.layer)), each));
+        (token_at, has_text) = (tokens.cursor_at.map(|at| at + 1), tokens.has_text);
+        right.extend(tokens.lines);
     }
-    let words = words(app, rollout, each);
+    // The layer that stands under its text says it already.
+    if !has_text {
+        right.extend(words(app, rollout, each));
+    }
+    let pinned = if on { tokens::cursor(app, rollout, columns) } else { Vec::new() };
     if two {
-        right.extend(words);
-        return Page { columns: vec![left, right], tokens_at: on.then_some(0) };
+        return Page { columns: vec![left, right], tokens_at: on.then_some(0), token_at, pinned };
     }
     let tokens_at = on.then_some(left.len());
+    let token_at = token_at.map(|at| at + left.len());
     left.extend(right);
-    left.extend(words);
-    Page { columns: vec![left], tokens_at }
+    Page { columns: vec![left], tokens_at, token_at, pinned }
 }
 
 /// `─ note · changes to its source ───`.
@@ -94,8 +105,10 @@ fn facts(app: &App, rollout: &Rollout, mean: Option<f32>, columns: usize) -> Vec
         columns,
     ));
     let advantage = rollout.advantage.map_or_else(|| "not set".to_owned(), signed);
+    let raw = raw_advantage(app, rollout).map(|raw| format!("  raw {}", number::signed(Some(raw))));
     let above = mean.map(|mean| format!("   reward less its group's mean {}", signed(reward.total() - mean)));
-    lines.extend(labelled(app, "advantage", vec![(advantage, strong), (above.unwrap_or_default(), dim)], columns));
+    let (raw, above) = (raw.unwrap_or_default(), above.unwrap_or_default());
+    lines.extend(labelled(app, "advantage", vec![(advantage, strong), (raw, text), (above, dim)], columns));
     lines.extend(labelled(app, "truth", vec![(outcome::truth(&rollout.sample.label), strong)], columns));
     lines.extend(labelled(app, "verdict", vec![(outcome::claim(&rollout.verdict), strong)], columns));
     let stop = match rollout.completion.stop {
@@ -106,6 +119,13 @@ fn facts(app: &App, rollout: &Rollout, mean: Option<f32>, columns: usize) -> Vec
     let n = rollout.completion.tokens.len();
     lines.extend(labelled(app, "length", vec![(format!("{n} tokens, {stop}"), text)], columns));
     lines
+}
+
+/// The mean return per token before it was normalised; `None` where the step did not note how.
+fn raw_advantage(app: &App, rollout: &Rollout) -> Option<f64> {
+    // A pair that is compared may come from two steps.
+    let (shift, scale) = app.inspect.scaling.filter(|_| app.inspect.compared.is_none())?;
+    rollout.advantage.map(|advantage| f64::from(advantage) * scale + shift)
 }
 
 #[expect(clippy::cast_precision_loss)]
@@ -212,5 +232,5 @@ fn compared(app: &App, pair: &[Rollout; 2], columns: usize, beside: bool) -> Pag
     };
     let (left, right) = (column(0), column(1));
     let columns = if beside { vec![left, right] } else { vec![[left, right].concat()] };
-    Page { columns, tokens_at: None }
+    Page { columns, ..Page::default() }
 }

@@ -1,5 +1,7 @@
 //! What the Scribe made of a note: the rewriting as a word diff, the claim that goes with it, and what the gates said.
 
+use std::{cell::RefCell, sync::Arc};
+
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
@@ -43,7 +45,7 @@ pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
         Frame { left: format!("Scribe  {}  {place}", cut::clean(&sample.id)), right: sample.quadrant.title().to_owned(), foot };
     let room = panel::frame(app, Panel::Scribe, texts, area, buf);
     let footer = footer(app, &sample, room);
-    panel::put(&visible(&lines, extent), room, buf);
+    panel::put(&visible(&lines.0, extent), room, buf);
     let at = room.height.saturating_sub(u16::try_from(footer.len()).unwrap_or(u16::MAX));
     panel::put(&footer, Rect { y: room.y + at, height: room.height - at, ..room }, buf);
 }
@@ -63,18 +65,38 @@ fn draw_waiting(app: &App, area: Rect, buf: &mut Buffer) {
 }
 
 /// The diff, and which part of it shows. Untouched, the view opens at the error, or at the first change.
-pub fn body(app: &App, room: Rect) -> (Vec<Line<'static>>, Extent) {
+pub fn body(app: &App, room: Rect) -> (Arc<(Vec<Line<'static>>, usize)>, Extent) {
     let Some(sample) = app.follow.sample(&app.live) else {
-        return (Vec::new(), Extent { total: 0, visible: 0, top: 0 });
+        return (Arc::default(), Extent { total: 0, visible: 0, top: 0 });
     };
     let footer = footer(app, &sample, room).len();
     let visible = usize::from(room.height).saturating_sub(footer).max(1);
-    let (lines, point) = note_lines(app, &sample, room.width.into());
+    let page = remembered(app, &sample, room.width.into());
+    let (lines, point) = (&page.0, page.1);
     let last = lines.len().saturating_sub(visible);
     let natural = point.saturating_sub(1);
     let top = app.scroll[Panel::Scribe.index()].unwrap_or(natural).min(last);
     let extent = Extent { total: lines.len(), visible, top };
-    (lines, extent)
+    (page, extent)
+}
+
+/// What was laid out last, and for what: a long note must not be compared and wrapped anew for every frame.
+#[derive(Clone, Debug, Default)]
+pub struct Memo(RefCell<Option<(Key, Arc<(Vec<Line<'static>>, usize)>)>>);
+
+type Key = (Arc<Sample>, usize, String);
+
+fn remembered(app: &App, sample: &Arc<Sample>, columns: usize) -> Arc<(Vec<Line<'static>>, usize)> {
+    if let Some(((of, width, theme), page)) = &*app.scribe_memo.0.borrow()
+        && Arc::ptr_eq(of, sample)
+        && (*width, theme.as_str()) == (columns, app.theme.name.as_str())
+    {
+        return Arc::clone(page);
+    }
+    let page = Arc::new(note_lines(app, sample, columns));
+    let key = (Arc::clone(sample), columns, app.theme.name.clone());
+    app.scribe_memo.0.replace(Some((key, Arc::clone(&page))));
+    page
 }
 
 /// All sentences, numbered, and the line where the eye should land.

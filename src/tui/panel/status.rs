@@ -205,8 +205,14 @@ pub fn hints(app: &App, columns: usize) -> Line<'static> {
     if app.screen == Screen::Inspect && app.inspect.prompt.is_some() {
         return key_words(app, &[("Enter", "apply"), ("Esc", "cancel"), ("Ctrl-U", "clear")], columns);
     }
+    if app.screen == Screen::Charts && app.charts.prompt.is_some() {
+        return key_words(app, &[("Enter", "apply"), ("Esc", "cancel"), ("Ctrl-U", "clear")], columns);
+    }
+    if app.screen == Screen::Log && app.logs.takes_keys() {
+        return key_words(app, &[("Enter", "search"), ("Esc", "cancel"), ("Ctrl-U", "clear")], columns);
+    }
     let over = app.lost || app.ended();
-    if over && app.screen != Screen::Inspect {
+    if over && app.screen == Screen::Live {
         let mut parts = vec![vec![Span::raw(" "), Span::styled("q", app.theme.style(Token::Key)), Span::raw(" leave")]];
         if !app.read_only {
             parts.push(key_word(app, ("Ctrl-R", "resume")));
@@ -276,13 +282,15 @@ fn hint(app: &App, row: &ActionRow) -> Option<Vec<Span<'static>>> {
         Action::PauseResume if paused => "resume",
         Action::Follow if app.follow.frozen => "follow",
         Action::Zoom if app.zoomed => "unzoom",
+        Action::Down if app.screen == Screen::Charts => "chart",
+        Action::Down if app.screen == Screen::Log => "line",
         Action::Down if app.screen == Screen::Inspect && app.inspect.part == Part::List => "choose",
         Action::Down if app.screen == Screen::Live && app.focus == Panel::Scribe => "sample",
         Action::Mark if app.inspect.shown.as_ref().is_some_and(|key| app.inspect.marks.contains(key)) => "unmark",
         _ => row.hint,
     };
     let keys = match row.action {
-        Action::NextSibling => "←→".to_owned(),
+        Action::NextSibling | Action::CursorRight => "←→".to_owned(),
         Action::Down => "↑↓".to_owned(),
         _ => keymap::label(row.keys.first()?),
     };

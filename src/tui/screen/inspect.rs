@@ -11,7 +11,7 @@ use crate::{
     tui::{
         app::App,
         inspect::{Page, Part},
-        panel::{self, Frame, rollout, status},
+        panel::{self, Frame, outcome, rollout, status},
         size::Size,
         theme::Token,
         widget::{cut, number},
@@ -45,11 +45,16 @@ impl Visible {
     }
 }
 
+/// Whether what is read needs the whole width.
+fn whole(app: &App) -> bool {
+    app.inspect.compared.is_some() || app.inspect.beside && app.inspect.shown.is_some()
+}
+
 fn places(app: &App, body: Rect) -> Places {
     let size = Size::of(app.area());
     let alone = app.zoomed || matches!(size, Size::Tiny | Size::Small);
-    if alone || app.inspect.compared.is_some() {
-        let detail = app.inspect.part == Part::Detail || app.inspect.compared.is_some();
+    if alone || whole(app) {
+        let detail = app.inspect.part == Part::Detail || whole(app);
         return Places { list: (!detail).then_some(body), detail: detail.then_some(body) };
     }
     let width = LIST_COLUMNS.min(body.width);
@@ -68,6 +73,12 @@ fn body(app: &App) -> Rect {
     if Size::of(area) == Size::Tiny { tiny_body(area) } else { super::body(area) }
 }
 
+/// Rows of the detail that scroll: what is pinned below them leaves first where there is little room.
+fn scrolling(app: &App, rows: usize) -> usize {
+    let pinned = app.inspect.page.pinned.len();
+    if pinned > 0 && rows > pinned + 4 { rows - pinned - 1 } else { rows }
+}
+
 /// What each part shows at the present size.
 pub fn visible(app: &App) -> Visible {
     let places = places(app, body(app));
@@ -75,7 +86,7 @@ pub fn visible(app: &App) -> Visible {
     let head = if Size::of(app.area()) == Size::Tiny { 0 } else { HEAD_ROWS };
     Visible {
         list: rows(places.list).saturating_sub(head).max(1),
-        detail: rows(places.detail).max(1),
+        detail: scrolling(app, rows(places.detail)).max(1),
         alone: places.list.is_none() || places.detail.is_none(),
     }
 }
@@ -93,6 +104,12 @@ pub fn lay_out(app: &mut App) {
     // Whoever turns the token layer on wants to see it.
     if let (Some(at), None, 1) = (app.inspect.page.tokens_at, before, app.inspect.page.columns.len()) {
         app.inspect.top = at;
+    }
+    // A token that was just chosen is brought into view.
+    let moved = std::mem::replace(&mut app.inspect.token_seen, app.inspect.token) != app.inspect.token;
+    if let Some(at) = app.inspect.page.token_at.filter(|_| moved) {
+        let visible = visible(app).detail;
+        app.inspect.top = app.inspect.top.clamp((at + 2).saturating_sub(visible).min(at), at);
     }
     app.inspect.top = app.inspect.top.min(last);
 }
@@ -125,7 +142,7 @@ pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
         panel::put(&lines, room, buf);
     }
     if let Some(area) = places.detail.filter(|area| area.width >= 4 && area.height >= 3) {
-        let alone = app.inspect.part == Part::Detail || app.inspect.compared.is_some();
+        let alone = app.inspect.part == Part::Detail || whole(app);
         let room = panel::frame_with(app, alone, detail_frame(app, panel::inner(area)), area, buf);
         draw_page(app, room, buf);
     }
@@ -179,10 +196,16 @@ fn list_frame(app: &App) -> Frame {
 
 fn detail_frame(app: &App, room: Rect) -> Frame {
     let inspect = &app.inspect;
-    let below = inspect.page.height().saturating_sub(inspect.top + usize::from(room.height));
+    let below = inspect.page.height().saturating_sub(inspect.top + scrolling(app, room.height.into()));
     let foot = if below > 0 { format!("+{below} lines · J") } else { String::new() };
     if inspect.compared.is_some() {
         return Frame { left: "Compare".to_owned(), right: "Esc back".to_owned(), foot };
+    }
+    if let (true, Some(rollout)) = (inspect.beside, inspect.rollout()) {
+        let n_right = inspect.group.iter().filter(|r| crate::store::Cell::of(r).is_right()).count();
+        let truth = outcome::truth(&rollout.sample.label);
+        let left = format!("{}  {n_right} of {} right  truth {truth}", cut::clean(&rollout.sample.id), inspect.group.len());
+        return Frame { left, right: "Esc back".to_owned(), foot };
     }
     let Some(key) = &inspect.shown else { return Frame { left: "Rollout".to_owned(), ..Frame::default() } };
     let mark = if inspect.marks.contains(key) { "* " } else { "" };
@@ -310,21 +333,27 @@ fn draw_page(app: &App, room: Rect, buf: &mut Buffer) {
         let text = if app.inspect.shown.is_some() { "reading…" } else { "no rollout is chosen" };
         return panel::put(&[Line::styled(cut::fit(text, room.width.into()), app.theme.style(Token::Dim))], room, buf);
     }
+    let scrolling = u16::try_from(scrolling(app, room.height.into())).unwrap_or(room.height);
+    if scrolling < room.height {
+        let rule = Line::styled("─".repeat(room.width.into()), app.theme.style(Token::Border));
+        let foot = Rect { y: room.y + scrolling, height: room.height - scrolling, ..room };
+        panel::put(&[rule], foot, buf);
+        panel::put(&page.pinned, Rect { y: foot.y + 1, height: foot.height - 1, ..foot }, buf);
+    }
+    let room = Rect { height: scrolling, ..room };
     let n = u16::try_from(page.columns.len()).unwrap_or(1).max(1);
-    let each = if n == 1 { room.width } else { room.width.saturating_sub(3) / n };
+    let each = if n == 1 { room.width } else { room.width.saturating_sub(3 * (n - 1)) / n };
     let mut x = room.x;
-    for column in &page.columns {
+    for (i, column) in page.columns.iter().enumerate() {
         let place = Rect { x, width: each.min(room.right().saturating_sub(x)), ..room };
         let shown = column.iter().skip(app.inspect.top).take(room.height.into());
         for (line, y) in shown.zip(place.top()..place.bottom()) {
             buf.set_line(place.x, y, line, place.width);
         }
         x = x.saturating_add(each).saturating_add(3);
-    }
-    if n == 2 && room.width > each + 1 {
-        let rule = app.theme.style(Token::Border);
-        for y in room.top()..room.bottom() {
-            buf.set_string(room.x + each + 1, y, "│", rule);
+        if i + 1 < page.columns.len() && x < room.right() {
+            let rule = app.theme.style(Token::Border);
+            (room.top()..room.bottom()).for_each(|y| buf.set_string(x - 2, y, "│", rule));
         }
     }
 }

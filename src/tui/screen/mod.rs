@@ -1,8 +1,10 @@
 //! Which screens there are, and where everything goes by the size of the terminal.
 
+pub mod charts;
 pub mod inspect;
 pub mod label;
 pub mod live;
+pub mod log;
 pub mod runs;
 pub mod tiny;
 
@@ -20,6 +22,7 @@ use super::{
 pub enum Screen {
     Live,
     Inspect,
+    Charts,
     Log,
 }
 
@@ -31,22 +34,24 @@ pub enum Elsewhere {
 }
 
 /// The tab bar: key, title, and the screen where it is one of an attached client's.
-pub const TABS: [(char, &str, Option<Screen>); 5] = [
+pub const TABS: [(char, &str, Option<Screen>); 6] = [
     ('1', "Live", Some(Screen::Live)),
     ('2', "Inspect", Some(Screen::Inspect)),
     ('3', "Label", None),
+    ('4', "Charts", Some(Screen::Charts)),
     ('5', "Runs", None),
     ('6', "Log", Some(Screen::Log)),
 ];
 
 impl Screen {
-    pub const ALL: [Screen; 3] = [Screen::Live, Screen::Inspect, Screen::Log];
+    pub const ALL: [Screen; 4] = [Screen::Live, Screen::Inspect, Screen::Charts, Screen::Log];
 
     /// The key that leads there.
     pub fn number(self) -> char {
         match self {
             Screen::Live => '1',
             Screen::Inspect => '2',
+            Screen::Charts => '4',
             Screen::Log => '6',
         }
     }
@@ -55,6 +60,7 @@ impl Screen {
         match self {
             Screen::Live => "Live",
             Screen::Inspect => "Inspect",
+            Screen::Charts => "Charts",
             Screen::Log => "Log",
         }
     }
@@ -66,10 +72,13 @@ pub fn draw(app: &App, frame: &mut Frame) {
     let buf = frame.buffer_mut();
     match (app.screen, Size::of(area)) {
         (Screen::Inspect, Size::Tiny) => inspect::draw_tiny(app, area, buf),
+        (Screen::Charts, Size::Tiny) => charts::draw_tiny(app, area, buf),
+        (Screen::Log, Size::Tiny) if area.height >= 3 => log::draw(app, area, buf),
         (_, Size::Tiny) => tiny::draw(app, area, buf),
         (Screen::Live, _) => framed(app, area, buf, live::draw),
         (Screen::Inspect, _) => framed(app, area, buf, inspect::draw),
-        (Screen::Log, _) => framed(app, area, buf, |app, body, buf| panel::draw(app, Panel::Log, body, buf)),
+        (Screen::Charts, _) => framed(app, area, buf, charts::draw),
+        (Screen::Log, _) => framed(app, area, buf, log::draw),
     }
     overlay::draw(app, area, buf);
     if app.ascii {
@@ -95,8 +104,7 @@ fn framed(app: &App, area: Rect, buf: &mut Buffer, inside: impl Fn(&App, Rect, &
 pub fn places(app: &App) -> Vec<(Panel, Rect)> {
     let area = app.area();
     match (app.screen, Size::of(area)) {
-        (_, Size::Tiny) | (Screen::Inspect, _) => Vec::new(),
-        (Screen::Live, _) => live::places(app, area),
-        (Screen::Log, _) => vec![(Panel::Log, body(area))],
+        (Screen::Live, Size::Small | Size::Medium | Size::Large) => live::places(app, area),
+        _ => Vec::new(),
     }
 }

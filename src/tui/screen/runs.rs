@@ -1,4 +1,7 @@
-//! The Runs screen: one line a run. Columns leave whole when there is no room, the id and the state last.
+//! The Runs screen: one line a run, the chosen one in figures below. Columns leave whole when there is no room, the id and the
+//! state last.
+
+mod over;
 
 use ratatui::{
     Frame,
@@ -9,14 +12,17 @@ use ratatui::{
 use crate::{
     store::RunSummary,
     tui::{
-        panel,
-        runs::RunsApp,
+        keymap, panel,
+        runs::{KEYS, RunsApp, state_word},
         theme::Token,
-        widget::{cut, number},
+        widget::{cut, number, wrap},
     },
 };
 
 const ID_COLUMNS: usize = 24;
+/// Rows of the figures below the list, and the least height at which they are shown.
+const DETAIL_ROWS: u16 = 6;
+const TALL: u16 = 18;
 
 /// Heading, width, and how a run fills it; in the order in which columns are given room.
 type Column = (&'static str, usize, fn(&RunsApp, &RunSummary) -> (String, Token));
@@ -27,7 +33,12 @@ const COLUMNS: &[Column] = &[
     ("last sign", 10, |app, run| (ago(app.now - run.updated), Token::Dim)),
     ("reward", 8, |_, run| (number::signed(run.reward), Token::Text)),
     ("right", 7, |_, run| (number::percent(run.accuracy), Token::Text)),
-    ("name", 30, |_, run| (cut::clean(&run.name), Token::Dim)),
+    ("held-out", 9, |_, run| (number::percent(run.eval_accuracy), Token::Text)),
+    ("FP", 5, |_, run| (number::percent(run.false_positive_rate), Token::Dim)),
+    ("FN", 5, |_, run| (number::percent(run.false_negative_rate), Token::Dim)),
+    ("KL", 7, |_, run| (number::plain(run.kl), Token::Dim)),
+    ("model", 22, |_, run| (cut::clean(&run.model), Token::Dim)),
+    ("name", 24, |_, run| (cut::clean(&run.name), Token::Dim)),
 ];
 
 /// Draws one frame. Reads only.
@@ -35,38 +46,91 @@ pub fn draw(app: &RunsApp, frame: &mut Frame) {
     let area = frame.area();
     let buf = frame.buffer_mut();
     let columns = usize::from(area.width);
-    let dim = app.theme.style(Token::Dim);
-    let mut lines = vec![cut::segments(
-        vec![
-            cut::part(" medserl", app.theme.style(Token::Title)),
-            cut::part("[Runs]", app.theme.style(Token::Key)),
-            cut::part(format!("{} runs", app.runs.len()), dim),
-        ],
-        " · ",
-        columns,
-    )];
-    lines.push(head(app, columns));
-    let rows = usize::from(area.height).saturating_sub(3).max(1);
+    let shown = app.shown();
+    let detail = if area.height >= TALL && !shown.is_empty() { DETAIL_ROWS } else { 0 };
+    panel::put(&[title(app, &shown, columns), head(app, columns)], Rect { height: 2.min(area.height), ..area }, buf);
+    let list = Rect { y: area.y + 2.min(area.height), height: area.height.saturating_sub(3 + detail), ..area };
+    let rows = usize::from(list.height).max(1);
     let top = (app.chosen + 1).saturating_sub(rows);
-    let shown = app.runs.iter().enumerate().skip(top).take(rows);
-    lines.extend(shown.map(|(i, run)| row(app, run, i == app.chosen, columns)));
-    if app.runs.is_empty() {
-        lines.push(Line::styled(
-            cut::fit(" No run yet. Start one with `medserl demo`, or `medserl run EXPERIMENT.toml`.", columns),
-            dim,
-        ));
+    let lines: Vec<Line> =
+        shown.iter().enumerate().skip(top).take(rows).map(|(i, run)| row(app, run, i == app.chosen, columns)).collect();
+    panel::put(&lines, list, buf);
+    if shown.is_empty() {
+        let text = if app.runs.is_empty() {
+            " No run yet. Start one with `medserl demo`, or `medserl run EXPERIMENT.toml`."
+        } else {
+            " No run has these words (Esc shows all)."
+        };
+        panel::put(&[Line::styled(cut::fit(text, columns), app.theme.style(Token::Dim))], list, buf);
     }
-    panel::put(&lines, Rect { height: area.height.saturating_sub(1), ..area }, buf);
-    let keys = [("Enter", "open"), ("q", "quit"), ("↑↓", "choose")];
-    let hints = keys.map(|(key, word)| vec![Span::styled(key, app.theme.style(Token::Key)), Span::raw(format!(" {word}"))]);
-    let mut hints = cut::segments(hints.to_vec(), "  ", columns.saturating_sub(1));
-    hints.spans.insert(0, Span::raw(" "));
-    panel::put(&[hints], Rect { y: area.bottom().saturating_sub(1), height: 1.min(area.height), ..area }, buf);
+    if let Some(run) = app.run().filter(|_| detail > 0) {
+        let place = Rect { y: list.bottom(), height: detail, ..area };
+        panel::put(&figures(app, run, columns), place, buf);
+    }
+    let foot = Rect { y: area.bottom().saturating_sub(1), height: 1.min(area.height), ..area };
+    panel::put(&[hints(app, columns)], foot, buf);
+    over::draw(app, Rect { height: area.height.saturating_sub(1), ..area }, buf);
+}
+
+fn title(app: &RunsApp, shown: &[&RunSummary], columns: usize) -> Line<'static> {
+    let dim = app.theme.style(Token::Dim);
+    if let Some(prompt) = &app.prompt {
+        return Line::from(vec![
+            Span::styled(" / ", app.theme.style(Token::Key)),
+            Span::raw(cut::fit(&format!("{}▏", cut::clean(&prompt.text())), columns.saturating_sub(3))),
+        ]);
+    }
+    let n = if shown.len() == app.runs.len() {
+        format!("{} runs", app.runs.len())
+    } else {
+        format!("{} of {} runs", shown.len(), app.runs.len())
+    };
+    let count = |word: &str| app.runs.iter().filter(|run| state_word(run) == word).count();
+    let mut parts = vec![
+        cut::part(" medserl", app.theme.style(Token::Title)),
+        cut::part("[Runs]", app.theme.style(Token::Key)),
+        cut::part(n, dim),
+        cut::part(app.by.name(), dim),
+    ];
+    if !app.filter.is_empty() {
+        parts.insert(3, cut::part(format!("/{}", cut::clean(&app.filter)), app.theme.style(Token::Text)));
+    }
+    let running = app.runs.iter().filter(|run| run.alive).count();
+    for (n, word, token) in
+        [(running, "in training", Token::Run), (count("failed") + count("died"), "failed or died", Token::Fail)]
+    {
+        if n > 0 {
+            parts.push(cut::part(format!("{n} {word}"), app.theme.style(token)));
+        }
+    }
+    if !app.marks.is_empty() {
+        parts.push(cut::part(format!("{} marked", app.marks.len()), app.theme.style(Token::Warn)));
+    }
+    cut::segments(parts, " · ", columns)
+}
+
+fn hints(app: &RunsApp, columns: usize) -> Line<'static> {
+    if let Some(message) = &app.message {
+        return Line::styled(cut::fit(&format!(" {}", cut::clean(message)), columns), app.theme.style(Token::Title));
+    }
+    let key =
+        |keys: &str, word: &str| vec![Span::styled(keys.to_owned(), app.theme.style(Token::Key)), Span::raw(format!(" {word}"))];
+    let parts = if app.prompt.is_some() {
+        vec![key("Enter", "apply"), key("Esc", "cancel"), key("Ctrl-U", "clear")]
+    } else {
+        let offered = KEYS.iter().filter(|row| !(row.hint.is_empty() || app.read_only && row.wish.steers()));
+        let mut parts: Vec<_> = offered.map(|row| key(&keymap::label(row.keys[0]), row.hint)).collect();
+        parts.push(key("↑↓", "choose"));
+        parts
+    };
+    let mut line = cut::segments(parts, "  ", columns.saturating_sub(1));
+    line.spans.insert(0, Span::raw(" "));
+    line
 }
 
 /// How many of the columns fit beside the id.
 fn fitting(columns: usize) -> &'static [Column] {
-    let mut used = 2 + ID_COLUMNS;
+    let mut used = 3 + ID_COLUMNS;
     let n = COLUMNS
         .iter()
         .take_while(|(_, width, _)| {
@@ -78,7 +142,7 @@ fn fitting(columns: usize) -> &'static [Column] {
 }
 
 fn head(app: &RunsApp, columns: usize) -> Line<'static> {
-    let mut text = cut::pad("  run", 2 + ID_COLUMNS);
+    let mut text = cut::pad("   run", 3 + ID_COLUMNS);
     for (heading, width, _) in fitting(columns) {
         text.push(' ');
         text.push_str(&cut::pad(heading, *width));
@@ -87,11 +151,16 @@ fn head(app: &RunsApp, columns: usize) -> Line<'static> {
 }
 
 fn row(app: &RunsApp, run: &RunSummary, chosen: bool, columns: usize) -> Line<'static> {
-    let id = cut::pad(&cut::clean(&run.id), ID_COLUMNS.min(columns.saturating_sub(2)));
-    let mut line = Line::from(vec![Span::raw(if chosen { "▸ " } else { "  " }), Span::styled(id, app.theme.style(Token::Title))]);
+    let id = cut::pad(&cut::clean(&run.id), ID_COLUMNS.min(columns.saturating_sub(3)));
+    let mark = if app.marks.contains(&run.id) { "*" } else { " " };
+    let mut line = Line::from(vec![
+        Span::raw(if chosen { "▸" } else { " " }),
+        Span::styled(format!("{mark} "), app.theme.style(Token::Warn)),
+        Span::styled(id, app.theme.style(Token::Title)),
+    ]);
     match &run.broken {
         Some(reason) => {
-            let reason = cut::fit(&format!("✗ unreadable: {}", cut::clean(reason)), columns.saturating_sub(3 + ID_COLUMNS));
+            let reason = cut::fit(&format!("✗ unreadable: {}", cut::clean(reason)), columns.saturating_sub(4 + ID_COLUMNS));
             line.push_span(Span::styled(format!(" {reason}"), app.theme.style(Token::Fail)));
         }
         None => line.spans.extend(fitting(columns).iter().map(|(_, width, text)| {
@@ -102,15 +171,55 @@ fn row(app: &RunsApp, run: &RunSummary, chosen: bool, columns: usize) -> Line<'s
     if chosen { line.patch_style(app.theme.style(Token::Chosen)) } else { line }
 }
 
-/// A run that is neither ended nor held by a trainer has died.
+/// The chosen run: every figure, whatever the width of the list left out, and what it said last.
+fn figures(app: &RunsApp, run: &RunSummary, columns: usize) -> Vec<Line<'static>> {
+    let [dim, text, strong] = [Token::Dim, Token::Text, Token::Title].map(|token| app.theme.style(token));
+    let rule = columns.saturating_sub(cut::width(&run.id) + 5);
+    let mut lines = vec![Line::from(vec![
+        Span::styled(" ─ ", app.theme.style(Token::Border)),
+        Span::styled(cut::fit(&cut::clean(&run.id), columns.saturating_sub(4)), strong),
+        Span::styled(format!(" {}", "─".repeat(rule)), app.theme.style(Token::Border)),
+    ])];
+    if let Some(why) = &run.broken {
+        lines.extend(wrap::plain(&format!(" {}", cut::clean(why)), app.theme.style(Token::Fail), columns));
+        return lines;
+    }
+    let (word, token) = state(run);
+    let fact = |label: &str, value: String| vec![Span::styled(format!("{label} "), dim), Span::styled(value, text)];
+    let first = vec![
+        cut::part(format!(" {word}"), app.theme.style(token)),
+        fact("step", format!("{} of {}", run.step, run.steps_total)),
+        fact("model", cut::clean(&run.model)),
+        fact("begun", ago(app.now - run.started)),
+        fact("last sign", ago(app.now - run.updated)),
+    ];
+    let second = vec![
+        fact(" reward", number::signed(run.reward)),
+        fact("right", number::percent(run.accuracy)),
+        fact("held-out", number::percent(run.eval_accuracy)),
+        fact("false positives", number::percent(run.false_positive_rate)),
+        fact("false negatives", number::percent(run.false_negative_rate)),
+        fact("KL", number::plain(run.kl)),
+    ];
+    lines.push(cut::segments(first, "   ", columns));
+    lines.push(cut::segments(second, "   ", columns));
+    if !run.message.is_empty() {
+        let mut said = wrap::plain(&format!(" {}", cut::clean(&run.message)), text, columns);
+        said.truncate(usize::from(DETAIL_ROWS) - lines.len());
+        lines.extend(said);
+    }
+    lines
+}
+
 fn state(run: &RunSummary) -> (String, Token) {
-    match (run.state.as_str(), run.alive) {
-        ("finished", _) => ("■ done".to_owned(), Token::Correct),
+    match (state_word(run), run.alive) {
+        ("done", _) => ("■ done".to_owned(), Token::Correct),
         ("failed", _) => ("✗ failed".to_owned(), Token::Fail),
+        ("unreadable", _) => ("✗ unreadable".to_owned(), Token::Fail),
         ("paused", true) => ("‖ paused".to_owned(), Token::Warn),
-        (state, true) => (format!("● {}", cut::clean(state)), Token::Run),
         ("stopped", false) => ("■ stopped".to_owned(), Token::Dim),
-        (_, false) => ("✗ died".to_owned(), Token::Fail),
+        ("died", false) => ("✗ died".to_owned(), Token::Fail),
+        (state, _) => (format!("● {}", cut::clean(state)), Token::Run),
     }
 }
 

@@ -16,6 +16,22 @@ pub fn plain(value: Option<f64>) -> String {
     }
 }
 
+/// Any size in few columns: `0.034`, `12.5`, `352`, `48 k`, `2.0e-5`; `NaN` and `inf` as they are.
+pub fn compact(value: f64) -> String {
+    match value.abs() {
+        _ if value.is_nan() => "NaN".to_owned(),
+        _ if value.is_infinite() => if value > 0.0 { "inf" } else { "-inf" }.to_owned(),
+        0.0 => "0".to_owned(),
+        1e6.. => format!("{value:.1e}"),
+        1e4.. => format!("{:.0} k", value / 1e3),
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        1.0.. => format!("{value:.2}"),
+        0.001.. => format!("{value:.3}"),
+        _ => format!("{value:.1e}"),
+    }
+}
+
 /// `12%` of a share 0..=1; `–` where there is none.
 pub fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "–".to_owned(), |s| if s.is_finite() { format!("{:.0}%", s * 100.0) } else { "NaN".to_owned() })
@@ -37,6 +53,18 @@ pub fn seconds(value: f64) -> String {
         1..=99 => format!("{hours} h {:02} m", minutes % 60),
         _ => format!("{} d {:02} h", hours / 24, hours % 24),
     }
+}
+
+/// `11-26 04:14:07`, UTC.
+pub fn clock(unix_s: i64) -> String {
+    let (days, second) = (unix_s.div_euclid(86_400), unix_s.rem_euclid(86_400));
+    // Howard Hinnant, chrono-compatible low-level date algorithms: civil_from_days.
+    let era_day = (days + 719_468).rem_euclid(146_097);
+    let year = (era_day - era_day / 1460 + era_day / 36_524 - era_day / 146_096) / 365;
+    let year_day = era_day - (365 * year + year / 4 - year / 100);
+    let shifted = (5 * year_day + 2) / 153;
+    let (day, month) = (year_day - (153 * shifted + 2) / 5 + 1, if shifted < 10 { shifted + 3 } else { shifted - 9 });
+    format!("{month:02}-{day:02} {:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
 }
 
 /// `61.0 GiB`, `312 MiB`.
