@@ -9,6 +9,7 @@ mod fixture;
 mod inspect;
 mod log;
 mod random;
+mod replay;
 mod runs;
 mod snapshots;
 mod tokens;

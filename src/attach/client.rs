@@ -89,6 +89,12 @@ impl Client {
 }
 
 impl Sender {
+    /// Ends the connection, for whoever takes notices from it too.
+    pub fn hang_up(&self) {
+        // One that is gone already is no loss.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
     /// Asks something of the trainer.
     pub fn send(&self, control: &Control) -> anyhow::Result<()> {
         send(&self.stream, control)

@@ -4,6 +4,7 @@ use std::{
     io::IsTerminal,
     sync::{
         Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
     thread,
@@ -51,12 +52,12 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Shows a run until the reader leaves, then says how it stands.
 pub fn watch(dir: &RunDir, options: &Options) -> Result<()> {
-    let me = Some(name());
-    let options = Options { run_dir: Some(dir.0.clone()), me, ..options.clone() };
+    let me = name();
+    let options = Options { run_dir: Some(dir.0.clone()), me: Some(me.clone()), ..options.clone() };
     let (sender, events) = channel();
     let leave = if is_locked(&dir.0) {
         let (controls, orders) = channel();
-        let line = Line { dir: dir.clone(), me: name(), steers: !options.read_only };
+        let line = Line { dir: dir.clone(), me, steers: !options.read_only };
         let client = line.connect().with_context(|| format!("the trainer of {} does not answer", dir.id()))?;
         let notices = sender.clone();
         thread::Builder::new().name("notices".into()).spawn(move || line.carry(client, &notices, orders))?;
@@ -126,11 +127,16 @@ fn obey(order: Order) -> Result<String> {
     }
 }
 
-/// What other clients are shown of this one: who sits there, and which process it is.
+/// What other clients are shown of this one: who sits there, which process it is, and which connection of that.
 fn name() -> Text {
+    static CONNECTIONS: AtomicU32 = AtomicU32::new(0);
+    let nth = match CONNECTIONS.fetch_add(1, Ordering::Relaxed) {
+        0 => String::new(),
+        before => format!(".{}", before + 1),
+    };
     let user = ["USER", "LOGNAME"].iter().find_map(|key| std::env::var(key).ok()).unwrap_or_else(|| "someone".to_owned());
     let user: String = user.chars().take(30).collect();
-    Text::new(&format!("{user} (process {})", std::process::id()))
+    Text::new(&format!("{user} (process {}{nth})", std::process::id()))
 }
 
 /// The line between a screen and a trainer, over as many connections as it takes.
@@ -158,6 +164,10 @@ impl Line {
                     // A trainer that is gone shows as Closed.
                     let _ = sender.send(&control);
                 }
+            }
+            // The reader went to another screen or left: the lead must not stay with a connection that nobody uses.
+            if let Some(sender) = &*sending.lock().unwrap_or_else(PoisonError::into_inner) {
+                sender.hang_up();
             }
         });
         if sent.is_err() {

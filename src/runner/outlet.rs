@@ -57,6 +57,12 @@ impl Outlet {
         Ok(Outlet { server, channel, log })
     }
 
+    /// The same ends once more, for another owner on the same thread.
+    pub fn twin(&self) -> Result<Outlet> {
+        let log = self.log.try_clone().context("the log cannot be opened a second time")?;
+        Ok(Outlet { server: self.server.clone(), channel: self.channel.clone(), log })
+    }
+
     /// Says one line everywhere. A full disk must not end training for the sake of a log line, so its failure is left alone.
     pub fn say(&mut self, level: Level, message: &str) {
         let text = Text::new(message);

@@ -139,7 +139,7 @@ impl Run {
         let settings = Settings::open(&dir.0, trainer.knobs, &trainer.config.breakpoints)?;
         let hooks = Hooks::new(&trainer.config.hooks, &dir.id(), &dir.0);
         let deadline = deadline.and_then(|allowed| Deadline::after(started, allowed));
-        let steer = Steer::new(server, signals, deadline, settings, hooks);
+        let steer = Steer::new(outlet.twin()?, signals, deadline, settings, hooks);
         let mut run = Run {
             dir,
             store,

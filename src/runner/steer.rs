@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{
     deadline::Deadline,
     hooks::{Hooks, Occasion},
+    outlet::Outlet,
     settings::Settings,
     signals::Signals,
 };
@@ -34,6 +35,7 @@ enum Halt {
 /// The steering state of a run.
 pub struct Steer {
     server: Arc<Server>,
+    outlet: Outlet,
     signals: Signals,
     deadline: Option<Deadline>,
     halt: Halt,
@@ -56,9 +58,10 @@ pub struct Steer {
 }
 
 impl Steer {
-    pub fn new(server: Arc<Server>, signals: Signals, deadline: Option<Deadline>, settings: Settings, hooks: Hooks) -> Steer {
+    pub fn new(outlet: Outlet, signals: Signals, deadline: Option<Deadline>, settings: Settings, hooks: Hooks) -> Steer {
         Steer {
-            server,
+            server: outlet.server.clone(),
+            outlet,
             signals,
             deadline,
             halt: Halt::Never,
@@ -314,12 +317,12 @@ impl Steer {
         self.tell();
     }
 
-    fn info(&self, message: &str) {
-        self.server.send(Notice::Log { level: Level::Info, message: Text::new(message) });
+    fn info(&mut self, message: &str) {
+        self.outlet.say(Level::Info, message);
     }
 
-    fn warn(&self, message: &str) {
-        self.server.send(Notice::Log { level: Level::Warn, message: Text::new(message) });
+    fn warn(&mut self, message: &str) {
+        self.outlet.say(Level::Warn, message);
     }
 
     fn halt_at(&mut self, halt: Halt, state: RunState) {

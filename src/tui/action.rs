@@ -152,7 +152,7 @@ pub const ACTIONS: &[ActionRow] = &[
         (Action::Open, "open-step"),
         &["enter"],
         "rollouts",
-        "Read the rollouts of the step under the crosshair, or of the newest",
+        "Read the rollouts of the crosshair's step, or of the newest",
     ),
     row(CHARTS, (Action::CursorRight, "cursor-right"), &["right", "l"], "crosshair", "Move the crosshair to a later step"),
     row(

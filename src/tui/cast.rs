@@ -54,13 +54,15 @@ impl Player<'_> {
     }
 
     fn take(&mut self, event: Event) {
-        let mut effect = self.app.update(event);
-        while let Some(Effect::Load(query)) = effect {
+        let mut waiting: Vec<Effect> = self.app.update(event).into_iter().collect();
+        waiting.append(&mut self.app.asides);
+        while let Some(effect) = waiting.pop() {
+            let Effect::Load(query) = effect else { continue };
             let answer = loader::load(self.dir, &mut self.store, &query);
             let answer = answer.unwrap_or_else(|error| Loaded::Failed { query, why: format!("{error:#}") });
-            effect = self.app.update(Event::Loaded(Box::new(answer)));
+            waiting.extend(self.app.update(Event::Loaded(Box::new(answer))));
+            waiting.append(&mut self.app.asides);
         }
-        self.app.asides.clear();
     }
 }
 

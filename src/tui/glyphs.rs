@@ -60,6 +60,8 @@ fn ascii(glyph: char) -> Option<char> {
         '‘' | '’' => '\'',
         '–' | '—' | '−' => '-',
         '°' => '\'',
+        // The row of sums; in a note it is a letter, which ASCII has not either.
+        'Σ' => 'S',
         '\u{fffd}' => '?',
         _ => return None,
     })

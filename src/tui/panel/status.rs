@@ -40,14 +40,14 @@ pub fn header(app: &App, columns: usize) -> Line<'static> {
     let for_id = room.saturating_sub(width(&tabs) + 4);
     let mut parts = Vec::new();
     if !run_id.is_empty() && for_id >= 6.min(cut::width(&run_id)) {
-        parts.push(cut::part(format!(" {}", cut::fit(&run_id, for_id.min(columns / 4))), theme.style(Token::Title)));
+        parts.push(cut::part(cut::fit(&run_id, for_id.min(columns / 4)), theme.style(Token::Title)));
     }
-    let program = cut::part(" medserl", theme.style(Token::Title));
+    let program = cut::part("medserl", theme.style(Token::Title));
     if width(&tabs) + 4 + parts.iter().map(|part| width(part)).sum::<usize>() + 11 <= room {
         parts.insert(0, program);
     }
-    let gap = if parts.is_empty() { " " } else { "" };
-    parts.push([vec![Span::raw(gap)], tabs].concat());
+    parts.push(tabs);
+    parts[0].insert(0, Span::raw(" "));
     if !model.is_empty() {
         parts.push(cut::part(cut::fit(&model, columns / 3), dim));
     }
@@ -228,10 +228,11 @@ pub fn hints(app: &App, columns: usize) -> Line<'static> {
     if !app.leads() && !app.read_only {
         parts.push(key_word(app, ("W", "take over")));
     }
-    let always = |row: &&ActionRow| matches!(row.action, Action::Help | Action::Palette);
-    parts.extend(rows_of(app.screen).filter(|row| !always(row)).filter_map(|row| hint(app, row)));
+    let always = [Action::Palette, Action::Help];
+    parts.extend(rows_of(app.screen).filter(|row| !always.contains(&row.action)).filter_map(|row| hint(app, row)));
     // The way to everything else never leaves.
-    let ways: Vec<Vec<Span>> = rows_of(app.screen).filter(always).filter_map(|row| hint(app, row)).collect();
+    let ways = always.iter().filter_map(|action| hint(app, rows_of(app.screen).find(|row| row.action == *action)?));
+    let ways: Vec<Vec<Span>> = ways.collect();
     let ways = cut::segments(ways, "  ", columns.saturating_sub(1));
     let mut line = cut::segments(parts, "  ", columns.saturating_sub(ways.width() + 4));
     let gap = if line.width() == 0 { " " } else { "  " };
