@@ -65,7 +65,7 @@ fn draw_waiting(app: &App, area: Rect, buf: &mut Buffer) {
 }
 
 /// The diff, and which part of it shows. Untouched, the view opens at the error, or at the first change.
-pub fn body(app: &App, room: Rect) -> (Arc<(Vec<Line<'static>>, usize)>, Extent) {
+pub fn body(app: &App, room: Rect) -> (Arc<Page>, Extent) {
     let Some(sample) = app.follow.sample(&app.live) else {
         return (Arc::default(), Extent { total: 0, visible: 0, top: 0 });
     };
@@ -82,11 +82,15 @@ pub fn body(app: &App, room: Rect) -> (Arc<(Vec<Line<'static>>, usize)>, Extent)
 
 /// What was laid out last, and for what: a long note must not be compared and wrapped anew for every frame.
 #[derive(Clone, Debug, Default)]
-pub struct Memo(RefCell<Option<(Key, Arc<(Vec<Line<'static>>, usize)>)>>);
+pub struct Memo(RefCell<Option<(Key, Arc<Page>)>>);
 
+/// For which sample, how many columns, which theme.
 type Key = (Arc<Sample>, usize, String);
 
-fn remembered(app: &App, sample: &Arc<Sample>, columns: usize) -> Arc<(Vec<Line<'static>>, usize)> {
+/// The lines of a note, and the one where the eye should land.
+type Page = (Vec<Line<'static>>, usize);
+
+fn remembered(app: &App, sample: &Arc<Sample>, columns: usize) -> Arc<Page> {
     if let Some(((of, width, theme), page)) = &*app.scribe_memo.0.borrow()
         && Arc::ptr_eq(of, sample)
         && (*width, theme.as_str()) == (columns, app.theme.name.as_str())
