@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
 use medserl::{
     task::hand_label::Picked,
-    tui::{App, Event, Theme, history::History, label::Task, screen, theme::Depth},
+    tui::{App, Event, Theme, glyphs, history::History, label::Task, screen, theme::Depth},
 };
 use ratatui::{
     Terminal,
