@@ -15,7 +15,7 @@ use super::{
         linear::{linear, lora_linear},
         logprob::linear_logprob,
         matrix::Matrix,
-        norm::rms_norm,
+        norm::{add_normed, rms_norm},
         rope::{RopeTable, rope},
         with_slice,
     },
@@ -202,11 +202,11 @@ impl Gemma3 {
         let k = rope(&self.norm(&project(Projection::K, &h)?, &layer.k_norm)?, table, positions)?; // (N, kv heads * hd)
         let v = project(Projection::V, &h)?;
         let mixed = attend.attend(i, &q, &k, &v, self.heads(layer.global))?;
-        let x = (x + self.norm(&project(Projection::O, &mixed)?, &layer.post_attention_norm)?)?;
+        let x = self.add_normed(x, &project(Projection::O, &mixed)?, &layer.post_attention_norm)?;
 
         let h = self.norm(&x, &layer.pre_feedforward_norm)?;
         let h = geglu(&project(Projection::Gate, &h)?, &project(Projection::Up, &h)?)?; // (N, F)
-        x + self.norm(&project(Projection::Down, &h)?, &layer.post_feedforward_norm)?
+        self.add_normed(&x, &project(Projection::Down, &h)?, &layer.post_feedforward_norm)
     }
 
     /// Log-prob, entropy and log-sum-exp (3, N) of `targets` given final hidden states (N, H).
@@ -256,6 +256,10 @@ impl Gemma3 {
 
     fn norm(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
         rms_norm(x, weight, self.spec.norm_eps as f32)
+    }
+
+    fn add_normed(&self, x: &Tensor, y: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        add_normed(x, y, weight, self.spec.norm_eps as f32)
     }
 
     fn project(&self, layer: usize, projection: Projection, x: &Tensor, adapter: Option<&AdapterView>) -> Result<Tensor> {

@@ -108,7 +108,7 @@ pub fn generate_tokens(
             // In the pool, so that its threads are the only ones at work and none has to be woken for every product.
             rayon::scope(|_| {
                 let logits = decode(source, requests, &prompts, &mut active, sampling.max_tokens)?;
-                let rows: Vec<&[f32]> = logits.chunks(source.model.spec.vocab_size).collect();
+                let rows: Vec<&[f32]> = logits.iter().flat_map(|some| some.chunks(source.model.spec.vocab_size)).collect();
                 draw(&mut active, &rows, sampling, source.stops);
                 anyhow::Ok(())
             })?;
@@ -202,8 +202,24 @@ fn release(slots: &mut [Slot], prompts: &mut [Option<Cache>]) {
     prompts.iter_mut().zip(needed).filter(|(_, needed)| !needed).for_each(|(prompt, _)| *prompt = None);
 }
 
-/// Logits (active, V) after the last token of every active completion.
+/// Rows a thread must have for itself before each thread decodes its own share instead of a share of every product.
+const OWN_ROWS: usize = 24;
+
+/// Logits (V) after the last token of every active completion, some completions at a time.
 fn decode(
+    source: Source,
+    requests: &[TokenRequest],
+    prompts: &[Option<Cache>],
+    active: &mut [&mut Slot],
+    max_tokens: usize,
+) -> Result<Vec<Vec<f32>>> {
+    let (n, threads) = (active.len(), rayon::current_num_threads());
+    let at_once = if n >= OWN_ROWS * threads { n.div_ceil(threads) } else { n };
+    active.par_chunks_mut(at_once).map(|active| decode_rows(source, requests, prompts, active, max_tokens)).collect()
+}
+
+/// Logits (active, V).
+fn decode_rows(
     source: Source,
     requests: &[TokenRequest],
     prompts: &[Option<Cache>],

@@ -10,7 +10,7 @@ use medserl::model::{
         linear::{linear, lora_linear},
         logprob::{ENTROPY, LOGPROB, linear_logprob},
         matrix::Matrix,
-        norm::rms_norm,
+        norm::{add_normed, rms_norm},
         rope::{RopeTable, rope},
         simd,
     },
@@ -89,6 +89,16 @@ fn rms_norm_has_the_gradients_of_input_and_weight() {
         })
         .collect();
     assert_close(&values(&rms_norm(&x, &w, 1e-6).unwrap()), &expected, 1e-5);
+}
+
+#[test]
+fn a_normed_branch_is_added_with_the_gradients_of_both_sides() {
+    let arguments = [tensor(41, &[3, 16], 1.0), tensor(42, &[3, 16], 1.0), tensor(43, &[16], 0.5)];
+    check_gradients(&arguments, 1, |a| add_normed(&a[0], &a[1], &a[2], 1e-6));
+    let [x, y, w] = &arguments;
+    let apart = (x + rms_norm(y, w, 1e-6).unwrap()).unwrap();
+    let apart: Vec<f64> = values(&apart).iter().map(|v| f64::from(*v)).collect();
+    assert_close(&values(&add_normed(x, y, w, 1e-6).unwrap()), &apart, 1e-6);
 }
 
 #[test]

@@ -17,13 +17,28 @@ pub fn geglu_rows(gate: &[f32], up: &[f32], y: &mut [f32]) {
     y.par_chunks_mut(CHUNK).zip(gate.par_chunks(CHUNK).zip(up.par_chunks(CHUNK))).for_each(|(y, (gate, up))| {
         simd::vectorised(
             #[inline(always)]
-            || {
-                for i in 0..y.len() {
-                    y[i] = gelu_with_slope(gate[i]).0 * up[i];
-                }
-            },
+            || forward(gate, up, y),
         );
     });
+}
+
+// Rows come as arguments: what a closure captures is read anew for every element, and nothing is vectorised.
+#[inline(always)]
+fn forward(gate: &[f32], up: &[f32], y: &mut [f32]) {
+    for ((y, gate), up) in y.iter_mut().zip(gate).zip(up) {
+        *y = gelu_with_slope(*gate).0 * up;
+    }
+}
+
+#[inline(always)]
+fn backward(gate: &[f32], up: &[f32], grad: &[f32], d_gate: &mut [f32], d_up: &mut [f32]) {
+    let n = d_gate.len();
+    let (gate, up, grad, d_up) = (&gate[..n], &up[..n], &grad[..n], &mut d_up[..n]);
+    for i in 0..n {
+        let (value, slope) = gelu_with_slope(gate[i]);
+        d_gate[i] = grad[i] * up[i] * slope;
+        d_up[i] = grad[i] * value;
+    }
 }
 
 /// Gradients of gate and up from that of their product.
@@ -35,15 +50,7 @@ pub fn geglu_rows_backward(gate: &[f32], up: &[f32], grad: &[f32], d_gate: &mut 
         .for_each(|((d_gate, d_up), ((gate, up), grad))| {
             simd::vectorised(
                 #[inline(always)]
-                || {
-                    let n = d_gate.len();
-                    let (gate, up, grad, d_up) = (&gate[..n], &up[..n], &grad[..n], &mut d_up[..n]);
-                    for i in 0..n {
-                        let (value, slope) = gelu_with_slope(gate[i]);
-                        d_gate[i] = grad[i] * up[i] * slope;
-                        d_up[i] = grad[i] * value;
-                    }
-                },
+                || backward(gate, up, grad, d_gate, d_up),
             );
         });
 }

@@ -111,17 +111,20 @@ impl Head {
         logits.par_chunks_mut(words.len()).enumerate().for_each(|(i, x)| {
             simd::vectorised(
                 #[inline(always)]
-                || {
-                    for x in x.iter_mut() {
-                        *x = -grad[i] * simd::exp(*x - log_sum_exp[i]);
-                    }
-                },
+                || slopes_of_row(x, -grad[i], log_sum_exp[i]),
             );
             let target = self.targets[i] as usize;
             if words.contains(&target) {
                 x[target - words.start] += grad[i];
             }
         });
+    }
+}
+
+#[inline(always)]
+fn slopes_of_row(x: &mut [f32], factor: f32, log_sum_exp: f32) {
+    for x in x.iter_mut() {
+        *x = factor * simd::exp(*x - log_sum_exp);
     }
 }
 

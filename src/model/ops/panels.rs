@@ -144,41 +144,20 @@ impl Panels {
             Values::F32(all) => out.copy_from_slice(&all[range]),
             Values::Bf16(all) => simd::vectorised(
                 #[inline(always)]
-                || all[range.clone()].iter().zip(&mut *out).for_each(|(bits, to)| *to = widen(*bits)),
+                || widen_bf16(&all[range.clone()], out),
             ),
             Values::Int8 { bytes, scales } => {
                 let (bytes, scales) = (&bytes[range.clone()], &scales[range.start / BLOCK..range.end / BLOCK]);
                 simd::vectorised(
                     #[inline(always)]
-                    || {
-                        let blocks =
-                            bytes.chunks(BLOCK * WIDTH).zip(scales.chunks_exact(WIDTH)).zip(out.chunks_mut(BLOCK * WIDTH));
-                        for ((bytes, scales), out) in blocks {
-                            for (bytes, out) in bytes.chunks_exact(WIDTH).zip(out.chunks_exact_mut(WIDTH)) {
-                                for i in 0..WIDTH {
-                                    out[i] = scales[i] * f32::from(bytes[i]);
-                                }
-                            }
-                        }
-                    },
+                    || widen_int8(bytes, scales, out),
                 );
             }
             Values::Int4 { bytes, scales } => {
                 let (bytes, scales) = (&bytes[range.start / 2..range.end / 2], &scales[range.start / BLOCK..range.end / BLOCK]);
                 simd::vectorised(
                     #[inline(always)]
-                    || {
-                        let blocks =
-                            bytes.chunks(BLOCK * WIDTH / 2).zip(scales.chunks_exact(WIDTH)).zip(out.chunks_mut(BLOCK * WIDTH));
-                        for ((bytes, scales), out) in blocks {
-                            for (bytes, out) in bytes.chunks_exact(WIDTH / 2).zip(out.chunks_exact_mut(WIDTH)) {
-                                for i in 0..WIDTH / 2 {
-                                    out[i] = scales[i] * (i32::from(bytes[i] & 15) - 8) as f32;
-                                    out[i + WIDTH / 2] = scales[i + WIDTH / 2] * (i32::from(bytes[i] >> 4) - 8) as f32;
-                                }
-                            }
-                        }
-                    },
+                    || widen_int4(bytes, scales, out),
                 );
             }
         }
@@ -279,6 +258,36 @@ impl Panels {
                 let mut wide = vec![0f32; WIDTH * self.cols];
                 self.widen(panel, 0, self.cols, &mut wide);
                 out.extend((0..self.cols).map(|i| wide[i * WIDTH + j]));
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn widen_bf16(bits: &[u16], out: &mut [f32]) {
+    bits.iter().zip(out).for_each(|(bits, to)| *to = widen(*bits));
+}
+
+#[inline(always)]
+fn widen_int8(bytes: &[i8], scales: &[f32], out: &mut [f32]) {
+    let blocks = bytes.chunks(BLOCK * WIDTH).zip(scales.chunks_exact(WIDTH)).zip(out.chunks_mut(BLOCK * WIDTH));
+    for ((bytes, scales), out) in blocks {
+        for (bytes, out) in bytes.chunks_exact(WIDTH).zip(out.chunks_exact_mut(WIDTH)) {
+            for i in 0..WIDTH {
+                out[i] = scales[i] * f32::from(bytes[i]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn widen_int4(bytes: &[u8], scales: &[f32], out: &mut [f32]) {
+    let blocks = bytes.chunks(BLOCK * WIDTH / 2).zip(scales.chunks_exact(WIDTH)).zip(out.chunks_mut(BLOCK * WIDTH));
+    for ((bytes, scales), out) in blocks {
+        for (bytes, out) in bytes.chunks_exact(WIDTH / 2).zip(out.chunks_exact_mut(WIDTH)) {
+            for i in 0..WIDTH / 2 {
+                out[i] = scales[i] * (i32::from(bytes[i] & 15) - 8) as f32;
+                out[i + WIDTH / 2] = scales[i + WIDTH / 2] * (i32::from(bytes[i] >> 4) - 8) as f32;
             }
         }
     }

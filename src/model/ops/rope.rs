@@ -50,23 +50,27 @@ pub fn rope(x: &Tensor, table: &Arc<RopeTable>, positions: &Arc<Vec<u32>>) -> Re
 
 /// Rotates rows in place, one position a row; `sign` -1 turns back, which is the gradient.
 pub fn rotate(x: &mut [f32], table: &RopeTable, positions: &[u32], sign: f32) {
-    let (width, half) = (x.len() / positions.len().max(1), table.half);
+    let width = x.len() / positions.len().max(1);
     x.par_chunks_mut(width.max(1)).zip(positions.par_iter()).with_min_len(16).for_each(|(x, position)| {
         let (cos, sin) = table.row(*position);
         simd::vectorised(
             #[inline(always)]
-            || {
-                for x in x.chunks_exact_mut(2 * half) {
-                    let (x1, x2) = x.split_at_mut(half);
-                    for i in 0..half {
-                        let (a, b, s) = (x1[i], x2[i], sin[i] * sign);
-                        x1[i] = a * cos[i] - b * s;
-                        x2[i] = b * cos[i] + a * s;
-                    }
-                }
-            },
+            || rotate_row(x, cos, sin, sign),
         );
     });
+}
+
+#[inline(always)]
+fn rotate_row(x: &mut [f32], cos: &[f32], sin: &[f32], sign: f32) {
+    let half = cos.len();
+    for x in x.chunks_exact_mut(2 * half) {
+        let (x1, x2) = x.split_at_mut(half);
+        for i in 0..half {
+            let (a, b, s) = (x1[i], x2[i], sin[i] * sign);
+            x1[i] = a * cos[i] - b * s;
+            x2[i] = b * cos[i] + a * s;
+        }
+    }
 }
 
 struct Rope {
