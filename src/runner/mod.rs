@@ -8,6 +8,7 @@ mod evaluate;
 mod labels;
 mod machine;
 mod outlet;
+pub mod room;
 mod run;
 pub mod signals;
 mod sources;
