@@ -172,11 +172,13 @@ impl Default for DoctorConfig {
 pub struct LoraConfig {
     pub rank: usize,
     pub alpha: f64,
+    /// A PEFT adapter folder that a new run starts from; `medserl import adapter` fills it in. The reference stays the base model.
+    pub from: Option<PathBuf>,
 }
 
 impl Default for LoraConfig {
     fn default() -> Self {
-        LoraConfig { rank: 16, alpha: 32.0 }
+        LoraConfig { rank: 16, alpha: 32.0, from: None }
     }
 }
 

@@ -4,5 +4,6 @@ mod bad_input;
 mod export;
 mod interrupted;
 mod medec;
+mod planning;
 mod program;
 mod reporting;

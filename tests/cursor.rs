@@ -18,6 +18,7 @@ fn origin() -> Origin {
         prompt_hash: Some(prompt_hash(PromptStyle::Brief)),
         data_hash: Some("data".repeat(8)),
         threads: Some(2),
+        model_commit: None,
         micro_batch_plan: Some("2048 rows".into()),
     }
 }

@@ -3,6 +3,11 @@
 mod adapter;
 mod files;
 mod generation;
+mod gradients;
+mod hub;
 mod matrix;
 mod ops;
+mod plain;
+mod properties;
+mod template;
 mod tiny;

@@ -68,7 +68,7 @@ struct ModelArgs {
 }
 
 pub fn precision(name: &str) -> Result<Precision, String> {
-    serde_json::from_value(name.into()).map_err(|_| format!("{name} is none of stored, f32, bf16, int8"))
+    serde_json::from_value(name.into()).map_err(|_| format!("{name} is none of stored, f32, bf16, int8, int4"))
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -86,7 +86,7 @@ fn read_notes(args: &ModelArgs) -> Result<()> {
         .as_ref()
         .context("name the notes to read with --data FILE; `eval score`, `compare` and `published` need no model")?;
     let (notes, _) = data::load(path)?;
-    let mut policy = Policy::open(&args.model, args.precision, &LoraConfig::default(), 0)?;
+    let mut policy = Policy::open(&args.model, args.precision, &LoraConfig::default(), 0, &mut super::to_stderr)?;
     if let Some(dir) = &args.adapter {
         policy.adapter = Adapter::load(&policy.model.spec, dir, policy.model.device())?;
     }

@@ -14,7 +14,8 @@ use crate::{
     model::{
         files::Files,
         hub::{self, Location},
-        lora::Adapter,
+        known::spec_of,
+        lora::{Adapter, Layout},
         merge::{WrittenAs, write_merged},
     },
     runner::RunDir,
@@ -37,6 +38,9 @@ enum What {
         /// A folder that does not exist yet
         #[arg(long)]
         out: PathBuf,
+        /// The class that will load the base model: its names for the layers become the adapter's
+        #[arg(long, value_enum, default_value = "causal")]
+        layout: LayoutName,
     },
     /// Base model and adapter merged, as a folder that transformers loads
     Merged {
@@ -68,17 +72,31 @@ struct From {
     step: Option<u32>,
 }
 
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LayoutName {
+    /// Gemma3ForCausalLM
+    Causal,
+    /// Gemma3ForConditionalGeneration, transformers 4.52 or newer
+    Conditional,
+    /// Gemma3ForConditionalGeneration before that
+    Legacy,
+}
+
 const CARD: &str =
     "Made by MedSeRL. Research only: nothing here is medical advice, and no output may be used for the care of a person.\n";
 
 pub fn run(args: &Args) -> Result<()> {
     match &args.what {
-        What::Adapter { from, out } => {
-            let (_, folder) = from.checkpoint()?;
+        What::Adapter { from, out, layout } => {
+            let (config, folder) = from.checkpoint()?;
+            let layout = match layout {
+                LayoutName::Causal => Layout::Causal,
+                LayoutName::Conditional => Layout::Conditional,
+                LayoutName::Legacy => Layout::Legacy,
+            };
+            let adapter = Adapter::open(&spec_of(&config.model)?.0, &folder)?;
             new_folder(out)?;
-            for name in ["adapter_model.safetensors", "adapter_config.json"] {
-                copy(&folder.join(name), &out.join(name))?;
-            }
+            adapter.save_as(out, &config.model, layout)?;
             fs::write(out.join("README.md"), CARD)?;
             println!("{} from {}", out.display(), folder.display());
             Ok(())
@@ -122,14 +140,18 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 fn merged(from: &From, out: &Path, written: WrittenAs) -> Result<()> {
     let (config, folder) = from.checkpoint()?;
-    let files =
-        Files::open(&config.model, if config.precision == Precision::Int8 { Precision::Stored } else { config.precision })?;
+    let precision =
+        if matches!(config.precision, Precision::Int8 | Precision::Int4) { Precision::Stored } else { config.precision };
+    let files = Files::open(&config.model, precision, &mut super::to_stderr)?;
     let adapter = Adapter::load(&files.spec, &folder, files.weights.device())?;
     new_folder(out)?;
     write_merged(&files.spec, &files.weights, Some(&adapter), out, written)?;
     fs::write(out.join("tokenizer.json"), &files.tokenizer_json)?;
+    if let Some(template) = &files.template {
+        fs::write(out.join("chat_template.jinja"), template.text())?;
+    }
     if let Location::Folder(source) = hub::locate(&config.model)? {
-        for name in ["tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "chat_template.jinja"] {
+        for name in ["tokenizer_config.json", "special_tokens_map.json", "generation_config.json"] {
             let source = source.join(name);
             if source.exists() {
                 copy(&source, &out.join(name))?;

@@ -3,15 +3,18 @@
 mod attach;
 mod audit;
 mod bench;
+mod check;
 mod control;
 mod data;
 mod eval;
 mod export;
 mod headless;
+mod import;
 mod knobs;
 mod label;
 mod look;
 mod parity;
+mod plan;
 mod pretrain;
 mod replay;
 mod reward;
@@ -69,6 +72,10 @@ enum Command {
     Label(label::Args),
     /// Show what trivial and adversarial policies earn from a reward scheme
     Audit(audit::Args),
+    /// Say what an experiment takes before it starts: memory, disk, time
+    Plan(plan::Args),
+    /// Say what this machine offers: threads, instructions, memory, graphics, store, terminal, hub
+    Check(check::Args),
     /// Score completions: JSON lines in, JSON lines out
     Reward(reward::Args),
     /// Look at data files
@@ -79,12 +86,19 @@ enum Command {
     Parity(parity::Args),
     /// Write what a run learnt in the formats of other programs
     Export(export::Args),
+    /// Begin a run from what another program learnt
+    Import(import::Args),
     /// Token ids in, log-probs out: JSON lines, for checking this model against another
     Score(score::Args),
     /// Measure a policy step on random weights: nano, 270m and 4b shapes, beside the machine's ceilings and a peer
     Bench(bench::Args),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
+}
+
+/// What a download has to say, where no run's log takes it.
+fn to_stderr(line: &str) {
+    eprintln!("{line}");
 }
 
 pub fn main() -> Result<ExitCode> {
@@ -113,6 +127,9 @@ pub fn main() -> Result<ExitCode> {
         Command::Eval(args) => done(eval::run(&args)),
         Command::Label(args) => done(label::run(&args)),
         Command::Audit(args) => audit::run(&args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Import(args) => done(import::run(&args)),
         Command::Reward(args) => done(reward::run(&args)),
         Command::Data(args) => done(data::run(&args)),
         Command::Pretrain(args) => done(pretrain::run(&args)),

@@ -8,12 +8,19 @@ use std::{
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use crate::train::parity::{Row, compare};
+use super::eval::precision;
+use crate::{
+    config::Precision,
+    train::parity::{Row, compare},
+};
 
 #[derive(clap::Args)]
 pub struct Args {
     /// A dump (a folder with expected.safetensors), or a folder of dumps
     dir: PathBuf,
+    /// How the frozen weights are kept: stored, f32, bf16, int8 or int4
+    #[arg(long, default_value = "stored", value_parser = precision)]
+    precision: Precision,
     #[arg(long)]
     json: bool,
 }
@@ -25,7 +32,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut failed = 0;
     for dump in &dumps {
         for (config, model) in variants(dump)? {
-            let rows = compare(dump, config, &model)?;
+            let rows = compare(dump, config, &model, args.precision)?;
             failed += rows.iter().filter(|r| !r.passed).count();
             if args.json {
                 println!("{}", json!({ "dump": dump, "config": config, "model": model, "rows": rows }));
@@ -44,7 +51,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 fn line(row: &Row) -> String {
     let verdict = if row.passed { "ok" } else { "FAIL" };
     format!(
-        "  {:20} {:7} values  max difference {:.2e}  allowed {:.2e}  {verdict}",
+        "  {:24} {:7} values  max difference {:.2e}  allowed {:.2e}  {verdict}",
         row.what, row.n_values, row.max_difference, row.allowed
     )
 }

@@ -10,7 +10,10 @@ use anyhow::{Context, Result};
 
 use crate::{
     clinic,
-    model::tokenizer::{Tokenizer, train_nano},
+    model::{
+        files::nano_template,
+        tokenizer::{Tokenizer, train_nano},
+    },
     train::pretrain::{CurvePoint, Pretraining, Recipe, TokenDocument},
 };
 
@@ -76,7 +79,9 @@ fn tokenizer(recipe: &Recipe, out: &Path) -> Result<Tokenizer> {
         std::fs::write(&path, train_nano(texts, recipe.vocab_size)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    Tokenizer::load(&path)
+    let template = nano_template()?;
+    std::fs::write(out.join("chat_template.jinja"), template.text()).context("cannot write the chat template")?;
+    Ok(Tokenizer::load(&path)?.with_template(Some(template)))
 }
 
 fn token_document(tokenizer: &Tokenizer, seed: u64, index: u64) -> Result<TokenDocument> {

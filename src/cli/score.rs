@@ -39,7 +39,7 @@ struct Request {
 
 pub fn run(args: &Args) -> Result<()> {
     ensure!(args.temperature > 0.0, "--temperature must be above 0");
-    let mut policy = Policy::open(&args.model, args.precision, &LoraConfig::default(), 0)?;
+    let mut policy = Policy::open(&args.model, args.precision, &LoraConfig::default(), 0, &mut super::to_stderr)?;
     if let Some(dir) = &args.adapter {
         policy.adapter = Adapter::load(&policy.model.spec, dir, policy.model.device())?;
     }

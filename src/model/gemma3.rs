@@ -25,7 +25,7 @@ use super::{
 };
 
 /// Merged copies of the projections larger than this are not made, bytes.
-const MERGE_BELOW: usize = 1 << 30;
+pub const MERGE_BELOW: usize = 1 << 30;
 
 /// One decoder layer's weights; projections are (out, in).
 #[derive(Clone, Debug)]

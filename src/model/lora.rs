@@ -50,6 +50,30 @@ impl Projection {
     }
 }
 
+/// How the base model's own class names its layers, which an adapter's keys repeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// `Gemma3ForCausalLM`
+    Causal,
+    /// `Gemma3ForConditionalGeneration` since transformers 4.52
+    Conditional,
+    /// The same before
+    Legacy,
+}
+
+impl Layout {
+    pub const ALL: [Layout; 3] = [Layout::Causal, Layout::Conditional, Layout::Legacy];
+
+    /// What stands before `layers.N`.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Layout::Causal => "base_model.model.model.",
+            Layout::Conditional => "base_model.model.model.language_model.",
+            Layout::Legacy => "base_model.model.language_model.model.",
+        }
+    }
+}
+
 /// Trainable A (r, in) and B (out, r) for every projection of every layer.
 #[derive(Debug)]
 pub struct Adapter {
@@ -103,6 +127,11 @@ impl Adapter {
         Ok(Adapter { rank, alpha, vars })
     }
 
+    /// [`Adapter::load`] into main memory, for looking at it and rewriting it.
+    pub fn open(spec: &Spec, dir: &Path) -> Result<Adapter> {
+        Adapter::load(spec, dir, &Device::Cpu)
+    }
+
     /// Reads a PEFT adapter folder; any of PEFT's three key prefixes is accepted.
     pub fn load(spec: &Spec, dir: &Path, device: &Device) -> Result<Adapter> {
         let (rank, alpha) = read_config(&dir.join("adapter_config.json"))?;
@@ -111,14 +140,22 @@ impl Adapter {
         let tensors = candle_core::safetensors::load_buffer(&bytes, device).with_context(|| format!("in {}", path.display()))?;
         let mut by_suffix: HashMap<String, Tensor> = HashMap::new();
         for (key, tensor) in tensors {
-            let at = key.find("layers.").with_context(|| format!("{}: unknown tensor {key}", path.display()))?;
-            by_suffix.insert(key[at..].to_owned(), tensor);
+            let bare = Layout::ALL.iter().filter_map(|l| key.strip_prefix(l.prefix())).find(|rest| rest.starts_with("layers."));
+            let bare = bare.with_context(|| {
+                format!("{}: {key} is no part of a Gemma 3 text model; only adapters of its layers can be used", path.display())
+            })?;
+            // PEFT's own state, unlike its files, names the adapter.
+            by_suffix.insert(bare.replace(".default.weight", ".weight"), tensor);
         }
         let mut vars = Vec::new();
         each_matrix(spec, rank, |key, shape| {
-            let tensor = by_suffix.remove(&key).with_context(|| format!("{} has no {key}", path.display()))?;
+            let tensor = by_suffix.remove(&key).with_context(|| {
+                format!("{} has no {key}; all seven projections of every layer must be adapted", path.display())
+            })?;
             ensure!(tensor.dims() == [shape.0, shape.1], "{}: {key} is {:?}, expected {shape:?}", path.display(), tensor.dims());
-            vars.push((key, Var::from_tensor(&tensor.to_dtype(DType::F32)?)?));
+            let var = Var::from_tensor(&tensor.to_dtype(DType::F32)?)?;
+            ensure!(is_finite(&var)?, "{}: {key} holds a value that is not finite", path.display());
+            vars.push((key, var));
             Ok(())
         })?;
         ensure!(by_suffix.is_empty(), "{} has {} tensors this model has no place for", path.display(), by_suffix.len());
@@ -127,22 +164,35 @@ impl Adapter {
 
     /// Writes PEFT's two files into `dir`, which must exist. Refuses non-finite values.
     pub fn save(&self, dir: &Path, base_model: &str) -> Result<()> {
+        self.save_as(dir, base_model, Layout::Causal)
+    }
+
+    /// The same with the keys of another class of the base model.
+    pub fn save_as(&self, dir: &Path, base_model: &str, layout: Layout) -> Result<()> {
         let mut tensors = HashMap::new();
         for (key, var) in &self.vars {
             ensure!(is_finite(var)?, "{key} holds a value that is not finite; the adapter was not saved");
-            tensors.insert(format!("base_model.model.model.{key}"), var.as_tensor().clone());
+            tensors.insert(format!("{}{key}", layout.prefix()), var.as_tensor().clone());
         }
         candle_core::safetensors::save(&tensors, dir.join("adapter_model.safetensors"))?;
-        let config = serde_json::to_vec_pretty(&self.config(base_model))?;
+        let config = serde_json::to_vec_pretty(&self.config(base_model, layout))?;
         std::fs::write(dir.join("adapter_config.json"), config).with_context(|| format!("cannot write into {}", dir.display()))
     }
 
-    fn config(&self, base_model: &str) -> Value {
-        let modules: Vec<&str> = Projection::ALL.iter().filter_map(|p| p.path().rsplit('.').next()).collect();
+    fn config(&self, base_model: &str, layout: Layout) -> Value {
+        let leaves: Vec<&str> = Projection::ALL.iter().filter_map(|p| p.path().rsplit('.').next()).collect();
+        // Bare names would also match the vision tower, which has projections of the same names.
+        let modules = match layout {
+            Layout::Causal => json!(leaves),
+            _ => json!(format!(r".*language_model.*\.({})", leaves.join("|"))),
+        };
+        // A repository's name without our spelling of its revision, which PEFT keeps apart.
+        let (base_model, revision) = base_model.split_once('@').map_or((base_model, None), |(id, rev)| (id, Some(rev)));
         json!({
             "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base_model, "r": self.rank,
             "lora_alpha": self.alpha, "lora_dropout": 0.0, "bias": "none", "use_rslora": false, "use_dora": false,
             "fan_in_fan_out": false, "inference_mode": true, "modules_to_save": null, "target_modules": modules,
+            "revision": revision,
         })
     }
 
@@ -170,7 +220,8 @@ fn is_finite(var: &Var) -> Result<bool> {
     Ok(var.as_tensor().flatten_all()?.to_vec1::<f32>()?.iter().all(|v| v.is_finite()))
 }
 
-fn read_config(path: &Path) -> Result<(usize, f64)> {
+/// Rank and alpha of a PEFT adapter folder.
+pub fn read_config(path: &Path) -> Result<(usize, f64)> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let config: Value = serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
     for (key, fine) in

@@ -7,6 +7,7 @@ pub mod files;
 pub mod gemma3;
 pub mod generate;
 pub mod hub;
+pub mod known;
 pub mod lora;
 pub mod merge;
 pub mod ops;
@@ -15,6 +16,7 @@ pub mod policy;
 pub mod random;
 pub mod spec;
 mod tape;
+pub mod template;
 pub mod tokenizer;
 pub mod weights;
 

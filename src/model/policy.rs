@@ -28,7 +28,7 @@ pub const CACHE_BYTES: usize = 2 << 30;
 pub const MICRO_ROWS: usize = 2048;
 
 /// Activations of a micro-batch beyond this are recomputed instead of kept.
-const KEEP_ALL_BELOW: usize = 2 << 30;
+pub const KEEP_ALL_BELOW: usize = 2 << 30;
 
 /// A model ready to write, to be scored and to be trained.
 pub struct Policy {
@@ -36,6 +36,8 @@ pub struct Policy {
     pub tokenizer: Tokenizer,
     pub adapter: Adapter,
     pub seed: u64,
+    /// The commit of a model from the hub.
+    pub commit: Option<String>,
     /// Whether the update keeps only layer inputs and computes each layer twice; see [`super::batch::TokenBatch::backward`].
     pub recompute: bool,
     /// Rows of one forward and backward in training, about; bounds memory.
@@ -44,17 +46,18 @@ pub struct Policy {
 
 impl Policy {
     /// Opens the configured model with a fresh adapter.
-    pub fn open(model: &str, precision: Precision, lora: &LoraConfig, seed: u64) -> Result<Policy> {
-        let files = Files::open(model, precision)?;
+    /// Where it has to be downloaded first, `tell` hears of it line by line.
+    pub fn open(model: &str, precision: Precision, lora: &LoraConfig, seed: u64, tell: &mut dyn FnMut(&str)) -> Result<Policy> {
+        let mut files = Files::open(model, precision, tell)?;
         let tokenizer = files.tokenizer()?;
-        Policy::assemble(files.spec, &files.weights, tokenizer, lora, seed)
+        Ok(Policy { commit: files.commit, ..Policy::assemble(files.spec, &files.weights, tokenizer, lora, seed)? })
     }
 
     fn assemble(spec: Spec, weights: &Weights, tokenizer: Tokenizer, lora: &LoraConfig, seed: u64) -> Result<Policy> {
         let adapter = Adapter::new(&spec, lora.rank, lora.alpha, seed, &Device::Cpu)?;
         let model = Gemma3::new(spec, weights, MAX_POSITIONS)?;
         let recompute = model.spec.activation_bytes_a_row() * MICRO_ROWS > KEEP_ALL_BELOW;
-        Ok(Policy { model, tokenizer, adapter, seed, recompute, micro_rows: MICRO_ROWS })
+        Ok(Policy { model, tokenizer, adapter, seed, commit: None, recompute, micro_rows: MICRO_ROWS })
     }
 
     /// A shape with random frozen weights, for measuring. Its tokenizer is nano's and means nothing here.

@@ -1,8 +1,8 @@
-//! Text ↔ token ids, and the Gemma chat template. The crate `tokenizers` does the work.
+//! Text ↔ token ids, and chats through the model's own template. The crate `tokenizers` does the work.
 
 use std::path::Path;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use tokenizers::{
     AddedToken, TokenizerImpl,
     decoders::byte_level::ByteLevel as ByteLevelDecoder,
@@ -10,7 +10,8 @@ use tokenizers::{
     pre_tokenizers::byte_level::ByteLevel,
 };
 
-use crate::task::{Chat, Role};
+use super::template::{ChatTemplate, Piece};
+use crate::task::Chat;
 
 /// Tags that are one token each in the nano vocabulary; ordinary text to MedGemma.
 const NANO_TAGS: [&str; 4] = ["<thinking>", "</thinking>", "<verdict>", "</verdict>"];
@@ -21,11 +22,14 @@ const END_OF_TURN: u32 = 106;
 /// A tokenizer with the ids a chat needs.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    source: String,
     bos: u32,
-    start_of_turn: u32,
     end_of_turn: u32,
-    /// A completion ends at any of these: `<eos>` and `<end_of_turn>`.
-    pub stops: [u32; 2],
+    /// A completion ends at any of these: `<eos>`, `<end_of_turn>`, and what the model's own generation settings add.
+    pub stops: Vec<u32>,
+    /// Tokens that are never spelt out when a template writes them.
+    specials: Vec<String>,
+    template: Option<ChatTemplate>,
 }
 
 impl Tokenizer {
@@ -43,8 +47,23 @@ impl Tokenizer {
             inner.token_to_id(token).ok_or_else(|| anyhow!("{source} has no {token} token; this is not a Gemma 3 tokenizer"))
         };
         let (bos, eos) = (id("<bos>")?, id("<eos>")?);
-        let (start_of_turn, end_of_turn) = (id("<start_of_turn>")?, id("<end_of_turn>")?);
-        Ok(Tokenizer { inner, bos, start_of_turn, end_of_turn, stops: [eos, end_of_turn] })
+        let (_, end_of_turn) = (id("<start_of_turn>")?, id("<end_of_turn>")?);
+        let added = inner.get_added_tokens_decoder();
+        let specials = added.values().filter(|token| token.special).map(|token| token.content.clone()).collect();
+        let (source, stops) = (source.to_owned(), vec![eos, end_of_turn]);
+        Ok(Tokenizer { inner, source, bos, end_of_turn, stops, specials, template: None })
+    }
+
+    /// Chats are written by this template; without one they are refused.
+    pub fn with_template(self, template: Option<ChatTemplate>) -> Tokenizer {
+        Tokenizer { template, ..self }
+    }
+
+    /// These tokens end a completion too.
+    pub fn with_stops(mut self, more: &[u32]) -> Tokenizer {
+        let new: Vec<u32> = more.iter().copied().filter(|id| !self.stops.contains(id)).collect();
+        self.stops.extend(new);
+        self
     }
 
     pub fn end_of_turn(&self) -> u32 {
@@ -66,23 +85,24 @@ impl Tokenizer {
         self.inner.decode(&[id], false).map_err(|e| anyhow!("cannot decode: {e}"))
     }
 
-    /// Gemma's template: `<bos>`, then `<start_of_turn>ROLE\nCONTENT<end_of_turn>\n` a turn, then the opening of the model's turn.
-    /// Contents are trimmed, as the published template does.
+    /// The chat in the model's own template, up to the opening of the model's turn. Special tokens in what a turn says are spelt out,
+    /// not obeyed.
     pub fn encode_chat(&self, chat: &Chat) -> Result<Vec<u32>> {
-        ensure!(!chat.turns.is_empty(), "a chat needs at least one turn");
-        let mut ids = vec![self.bos];
-        for turn in &chat.turns {
-            let role = match turn.role {
-                Role::User => "user",
-                Role::Model => "model",
-            };
-            ids.push(self.start_of_turn);
-            ids.extend(self.encode(&format!("{role}\n{}", turn.content.trim()))?);
-            ids.push(self.end_of_turn);
-            ids.extend(self.encode("\n")?);
+        let template = self.template.as_ref().with_context(|| {
+            format!(
+                "{} comes without a chat template; put the model's own chat_template.jinja (or tokenizer_config.json) beside it",
+                self.source
+            )
+        })?;
+        let mut ids = Vec::new();
+        for piece in template.pieces(chat, &self.specials)? {
+            match piece {
+                Piece::Text(text) => ids.extend(self.encode(&text)?),
+                Piece::Special(token) => {
+                    ids.push(self.inner.token_to_id(&token).with_context(|| format!("{} has no {token}", self.source))?)
+                }
+            }
         }
-        ids.push(self.start_of_turn);
-        ids.extend(self.encode("model\n")?);
         Ok(ids)
     }
 

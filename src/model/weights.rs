@@ -1,16 +1,16 @@
 //! Checkpoint tensors of the text tower by their bare names (`layers.0.mlp.up_proj.weight`), whatever prefix a file uses.
-//! Files are read tensor by tensor, so a 9 GB checkpoint never lies in memory twice.
+//! Files are mapped, and what has been read is given back tensor by tensor, so a 9 GB checkpoint never lies in memory twice.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs::File,
-    io::{Read, Seek, SeekFrom},
     ops::Range,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor, Var};
+use memmap2::{Mmap, UncheckedAdvice};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde_json::Value;
 
@@ -28,6 +28,11 @@ const SKIPPED: [&str; 5] =
 
 /// A safetensors header longer than this is refused, as the format's own library does.
 const MAX_HEADER: u64 = 100_000_000;
+
+/// Whether a checkpoint's tensor is no part of the text model.
+pub fn is_skipped(key: &str) -> bool {
+    SKIPPED.iter().any(|s| key.starts_with(s))
+}
 
 /// Named tensors. Matrices are kept as the wanted precision says, everything else in f32.
 pub struct Weights {
@@ -47,9 +52,8 @@ impl Weights {
     pub fn load_dir(dir: &Path, precision: Precision) -> Result<Weights> {
         let mut weights = Weights { tensors: HashMap::new(), precision, source: dir.display().to_string() };
         for path in shard_paths(dir)? {
-            let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            let len = file.metadata().with_context(|| format!("cannot read {}", path.display()))?.len();
-            weights.read(file, len).with_context(|| format!("in {}", path.display()))?;
+            let map = map(&path)?;
+            weights.read(&map, &|first, len| give_back(&map, first, len)).with_context(|| format!("in {}", path.display()))?;
         }
         ensure!(!weights.tensors.is_empty(), "{} holds no Gemma 3 text weights", dir.display());
         Ok(weights)
@@ -58,25 +62,25 @@ impl Weights {
     /// Reads one safetensors buffer.
     pub fn from_bytes(bytes: &[u8], source: &str, precision: Precision) -> Result<Weights> {
         let mut weights = Weights { tensors: HashMap::new(), precision, source: source.to_owned() };
-        weights.read(std::io::Cursor::new(bytes), bytes.len() as u64).with_context(|| format!("in {source}"))?;
+        weights.read(bytes, &|_, _| ()).with_context(|| format!("in {source}"))?;
         Ok(weights)
     }
 
-    fn read(&mut self, mut from: impl Read + Seek, len: u64) -> Result<()> {
-        let (metadata, start) = header(&mut from, len)?;
+    /// Takes what is wanted from a file's bytes; `done(first, length)` hears which are no longer needed.
+    fn read(&mut self, file: &[u8], done: &dyn Fn(usize, usize)) -> Result<()> {
+        let (metadata, start) = header(file)?;
         let mut entries: Vec<(String, &TensorInfo)> = metadata.tensors().into_iter().collect();
         entries.sort_by_key(|(_, info)| info.data_offsets.0);
         for (key, info) in entries {
-            if SKIPPED.iter().any(|s| key.starts_with(s)) {
+            if is_skipped(&key) {
                 continue;
             }
             let bare = PREFIXES.iter().find_map(|p| key.strip_prefix(p)).with_context(|| format!("unknown tensor {key}"))?;
             let (first, last) = info.data_offsets;
-            let mut bytes = vec![0u8; last - first];
-            from.seek(SeekFrom::Start(start + first as u64))?;
-            from.read_exact(&mut bytes).with_context(|| format!("the file ends inside {key}"))?;
-            let values = self.keep(bare, info, &bytes).with_context(|| format!("in {key}"))?;
+            let bytes = file.get(start + first..start + last).with_context(|| format!("the file ends inside {key}"))?;
+            let values = self.keep(bare, info, bytes).with_context(|| format!("in {key}"))?;
             self.tensors.insert(bare.to_owned(), Stored { shape: info.shape.clone(), values });
+            done(start + first, last - first);
         }
         Ok(())
     }
@@ -107,6 +111,18 @@ impl Weights {
         let stored = self.tensors.get(name).with_context(|| format!("{} has no tensor {name}", self.source))?;
         ensure!(stored.shape == shape, "{}: {name} is {:?}, its configuration says {shape:?}", self.source, stored.shape);
         Ok(&stored.values)
+    }
+
+    /// Whether every matrix holds bf16 values only, so that keeping them in bf16 changes nothing.
+    pub fn are_bf16(&self) -> Result<bool> {
+        let mut scratch = Vec::new();
+        for stored in self.tensors.values().filter(|stored| stored.shape.len() == 2) {
+            let is_bf16 = |values: &[f32]| values.iter().all(|v| v.to_bits() & 0xffff == 0);
+            if !stored.values.with_rows(0..stored.shape[0], &mut scratch, is_bf16)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Where the weights lie.
@@ -224,22 +240,32 @@ pub fn names(spec: &Spec) -> Vec<(String, Vec<usize>)> {
     names
 }
 
+#[allow(unsafe_code)]
+fn map(path: &Path) -> Result<Mmap> {
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    // SAFETY: the bytes are only ever read, into memory of our own, before this function's caller returns. A file that another process
+    // shortens meanwhile ends this one with SIGBUS; it is a file that would have been half of another model anyway.
+    unsafe { Mmap::map(&file) }.with_context(|| format!("cannot map {}", path.display()))
+}
+
+/// Pages that have been read need not stay: a later read would bring them back from the file.
+#[allow(unsafe_code)]
+fn give_back(map: &Mmap, first: usize, len: usize) {
+    // SAFETY: of a read-only map of a file this drops clean pages only; no reference into them is held by the caller. Where the system
+    // refuses, memory stays higher for a while, and nothing else changes.
+    let _ = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, first, len) };
+}
+
 /// The header, and where the data begins.
-fn header(from: &mut (impl Read + Seek), len: u64) -> Result<(Metadata, u64)> {
-    let mut size = [0u8; 8];
-    from.read_exact(&mut size).context("the file is too short for safetensors")?;
-    let size = u64::from_le_bytes(size);
-    ensure!(size <= MAX_HEADER.min(len - 8), "the header claims {size} bytes of a file of {len}");
-    let mut text = vec![0u8; size as usize];
-    from.read_exact(&mut text)?;
-    let metadata: Metadata = serde_json::from_slice(&text).context("the header is damaged")?;
-    let data = len - 8 - size;
-    ensure!(
-        metadata.data_len() as u64 == data,
-        "the header describes {} bytes of data, the file has {data}",
-        metadata.data_len()
-    );
-    Ok((metadata, 8 + size))
+fn header(file: &[u8]) -> Result<(Metadata, usize)> {
+    let size = file.first_chunk::<8>().context("the file is too short for safetensors")?;
+    let (size, room) = (u64::from_le_bytes(*size), file.len() as u64 - 8);
+    ensure!(size <= MAX_HEADER.min(room), "the header claims {size} bytes of a file of {}", file.len());
+    let start = 8 + size as usize;
+    let metadata: Metadata = serde_json::from_slice(&file[8..start]).context("the header is damaged")?;
+    let data = file.len() - start;
+    ensure!(metadata.data_len() == data, "the header describes {} bytes of data, the file has {data}", metadata.data_len());
+    Ok((metadata, start))
 }
 
 /// IEEE half precision to single, exactly.
@@ -257,16 +283,23 @@ fn shard_paths(dir: &Path) -> Result<Vec<PathBuf>> {
     if single.exists() {
         return Ok(vec![single]);
     }
-    let text = std::fs::read_to_string(&index)
-        .with_context(|| format!("{} has neither model.safetensors nor model.safetensors.index.json", dir.display()))?;
+    ensure!(index.exists(), "{} has neither model.safetensors nor model.safetensors.index.json", dir.display());
+    let paths: Vec<PathBuf> = shards(&index)?.into_iter().map(|file| dir.join(file)).collect();
+    let absent: Vec<String> = paths.iter().filter(|p| !p.exists()).map(|p| p.display().to_string()).collect();
+    ensure!(absent.is_empty(), "{} names files that are not there: {}", index.display(), absent.join(", "));
+    Ok(paths)
+}
+
+/// The files that hold text weights, by an index; those of the vision tower alone are not among them.
+pub fn shards(index: &Path) -> Result<BTreeSet<String>> {
+    let text = std::fs::read_to_string(index).with_context(|| format!("cannot read {}", index.display()))?;
     let json: Value = serde_json::from_str(&text).with_context(|| format!("{} is not JSON", index.display()))?;
     let map =
         json.get("weight_map").and_then(Value::as_object).with_context(|| format!("{} has no weight_map", index.display()))?;
-    let mut files: Vec<String> = map.values().filter_map(|v| v.as_str().map(str::to_owned)).collect();
-    files.sort();
-    files.dedup();
+    let wanted = map.iter().filter(|(name, _)| !is_skipped(name));
+    let files: BTreeSet<String> = wanted.filter_map(|(_, file)| file.as_str().map(str::to_owned)).collect();
     for file in &files {
         ensure!(!file.contains(['/', '\\']), "{}: shard name {file:?} leaves the model folder", index.display());
     }
-    Ok(files.into_iter().map(|file| dir.join(file)).collect())
+    Ok(files)
 }

@@ -9,6 +9,7 @@ pub mod hooks;
 mod labels;
 mod machine;
 mod outlet;
+pub mod room;
 mod run;
 pub mod settings;
 pub mod signals;

@@ -24,6 +24,7 @@ use super::{
     labels::HandLabels,
     machine::Watch,
     outlet::{Outlet, Output},
+    room,
     settings::Settings,
     signals::Signals,
     sources,
@@ -34,7 +35,7 @@ use crate::{
     config::{RunConfig, Thinking},
     data,
     eval::Scores,
-    model::{Policy, files},
+    model::{Policy, files, lora::Adapter},
     store::{RUN_DB, RunLock, RunMeta, Store, StoreError},
     task::{LabelledNote, Phase, Sample, Sampling, StepReport, Text, prompt, report::PhaseTiming},
     train::{
@@ -119,14 +120,18 @@ impl Run {
         outlet.say(Level::Info, &format!("run {} in {}", dir.id(), dir.0.display()));
         let notes = sources::load(&config)?;
         notes.remarks.iter().for_each(|remark| outlet.say(Level::Info, remark));
-        let policy = Policy::open(&config.model, config.precision, &config.lora, config.seed)?;
+        let policy = Policy::open(&config.model, config.precision, &config.lora, config.seed, &mut |line| {
+            outlet.say(Level::Info, line);
+        })?;
+        room::shortages(&config, &policy, &dir.0).iter().for_each(|line| outlet.say(Level::Warn, line));
         let (n_base, n_adapter) =
             (policy.model.spec.n_parameters(), policy.adapter.vars().iter().map(|(_, v)| v.elem_count()).sum::<usize>());
         outlet.say(
             Level::Info,
             &format!(
-                "model {}: {n_base} weights frozen, {n_adapter} in the adapter; {} threads",
+                "model {}{}: {n_base} weights frozen, {n_adapter} in the adapter; {} threads",
                 config.model,
+                policy.commit.as_ref().map_or(String::new(), |commit| format!(" at commit {commit}")),
                 rayon::current_num_threads()
             ),
         );
@@ -161,7 +166,27 @@ impl Run {
             _machine: machine,
         };
         run.restore()?;
+        if run.saved.is_none() {
+            run.start_from_adapter()?;
+        }
         Ok(run)
+    }
+
+    /// A new run may start from an adapter that was learnt elsewhere.
+    fn start_from_adapter(&mut self) -> Result<()> {
+        let Some(dir) = self.trainer.config.lora.from.clone() else { return Ok(()) };
+        let (policy, lora) = (&mut self.trainer.policy, &self.trainer.config.lora);
+        let adapter = Adapter::load(&policy.model.spec, &dir, policy.model.device())?;
+        anyhow::ensure!(
+            (adapter.rank, adapter.alpha) == (lora.rank, lora.alpha),
+            "{} has rank {} and alpha {}; set lora.rank and lora.alpha to these",
+            dir.display(),
+            adapter.rank,
+            adapter.alpha
+        );
+        policy.adapter = adapter;
+        self.outlet.say(Level::Info, &format!("starting from the adapter in {}", dir.display()));
+        Ok(())
     }
 
     fn live(&mut self) -> Result<Ending> {

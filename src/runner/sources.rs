@@ -106,9 +106,9 @@ pub fn drop_long(
     Ok(before - notes.len())
 }
 
-/// Makes relative data paths absolute, so that a run continues from any working directory.
+/// Makes relative paths absolute, so that a run continues from any working directory.
 pub fn absolute(config: &mut RunConfig, base: &Path) {
-    for path in [&mut config.data.train, &mut config.data.validation].into_iter().flatten() {
+    for path in [&mut config.data.train, &mut config.data.validation, &mut config.lora.from].into_iter().flatten() {
         if path.is_relative() {
             *path = base.join(&path);
         }

@@ -40,6 +40,7 @@ pub struct Circumstances {
 pub fn origin(trainer: &Trainer) -> Result<Origin> {
     let recomputed = if trainer.policy.recompute { ", layers computed twice" } else { "" };
     Ok(Origin {
+        model_commit: trainer.policy.commit.clone(),
         prompt_hash: Some(prompt_hash(trainer.config.prompt_style())),
         data_hash: Some(notes_hash(trainer.pools.errors.iter().chain(&trainer.pools.cleans))?),
         threads: Some(rayon::current_num_threads()),

@@ -30,6 +30,8 @@ pub struct Cursor {
 pub struct Origin {
     /// BLAKE3 of the frozen weights and their configuration.
     pub model_hash: Option<String>,
+    /// The commit of a model from the hub: what to ask for to have the same weights elsewhere.
+    pub model_commit: Option<String>,
     pub tokenizer_hash: Option<String>,
     /// See [`prompt_hash`].
     pub prompt_hash: Option<String>,

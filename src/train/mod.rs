@@ -3,6 +3,7 @@
 pub mod advantage;
 pub mod algo;
 pub mod bench;
+pub mod budget;
 pub mod checkpoint;
 pub mod cursor;
 pub mod loss;

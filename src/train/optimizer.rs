@@ -80,6 +80,8 @@ impl AdamW {
         let (b1, b2) = self.betas;
         let t = moments.steps as i32;
         let (correct1, correct2) = (1.0 - b1.powi(t), (1.0 - b2.powi(t)).sqrt());
+        // Taken from one in f64: in f32, 1 - 0.999 is already off by 1.3e-5 of itself.
+        let (rest1, rest2) = ((1.0 - b1) as f32, (1.0 - b2) as f32);
         let (b1, b2, eps) = (b1 as f32, b2 as f32, self.eps as f32);
         let (step_size, correct2) = ((lr / correct1) as f32, correct2 as f32);
         for (i, (name, var)) in vars.iter().enumerate() {
@@ -88,8 +90,8 @@ impl AdamW {
             let (m, v, g) = (&mut moments.first[i], &mut moments.second[i], &grads.0[i]);
             values.par_iter_mut().zip(m.par_iter_mut()).zip(v.par_iter_mut()).zip(g.par_iter()).with_min_len(4096).for_each(
                 |(((w, m), v), g)| {
-                    *m = b1 * *m + (1.0 - b1) * g;
-                    *v = b2 * *v + (1.0 - b2) * g * g;
+                    *m = b1 * *m + rest1 * g;
+                    *v = b2 * *v + rest2 * g * g;
                     *w = *w * keep - step_size * *m / (v.sqrt() / correct2 + eps);
                 },
             );

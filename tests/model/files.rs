@@ -171,7 +171,7 @@ fn a_model_folder_opens_and_a_broken_one_says_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
     let open = || {
-        Policy::open(dir.to_str().unwrap(), Precision::Stored, &LoraConfig { rank: 2, alpha: 4.0 }, 1)
+        Policy::open(dir.to_str().unwrap(), Precision::Stored, &LoraConfig { rank: 2, alpha: 4.0, from: None }, 1, &mut |_| ())
             .map_err(|e| format!("{e:#}"))
     };
     assert!(open().err().unwrap().contains("config.json"));
@@ -203,14 +203,22 @@ fn a_model_folder_opens_and_a_broken_one_says_what_is_wrong() {
 fn a_model_is_nano_a_folder_or_a_hub_id() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().to_str().unwrap();
+    let repo = |revision: &str| hub::Repo { id: "google/medgemma-4b-it".into(), revision: revision.into() };
     assert_eq!(hub::locate("nano").unwrap(), hub::Location::Nano);
     assert_eq!(hub::locate(folder).unwrap(), hub::Location::Folder(dir.path().to_owned()));
-    assert_eq!(hub::locate("google/medgemma-4b-it").unwrap(), hub::Location::Hub("google/medgemma-4b-it".into()));
+    assert_eq!(hub::locate("google/medgemma-4b-it").unwrap(), hub::Location::Hub(repo("main")));
+    assert_eq!(hub::locate("google/medgemma-4b-it@v1.0").unwrap(), hub::Location::Hub(repo("v1.0")));
     let file = dir.path().join("model.gguf");
     std::fs::write(&file, "x").unwrap();
-    for (model, says) in
-        [(file.to_str().unwrap(), "is a file"), ("medgemma", "neither"), ("../no/such", "neither"), ("", "neither")]
-    {
+    for (model, says) in [
+        (file.to_str().unwrap(), "is a file"),
+        ("medgemma", "neither"),
+        ("../no/such", "neither"),
+        ("", "neither"),
+        ("a/b@../c", "neither"),
+        ("a/b@", "neither"),
+        ("a/..", "neither"),
+    ] {
         assert!(hub::locate(model).unwrap_err().to_string().contains(says), "{model}");
     }
 }

@@ -7,6 +7,7 @@ use medserl::{
     clinic,
     config::Precision,
     model::{
+        files::nano_template,
         gemma3::Gemma3,
         lora::Adapter,
         random::uniform,
@@ -85,7 +86,7 @@ pub fn tokenizer() -> &'static Tokenizer {
     static TOKENIZER: OnceLock<Tokenizer> = OnceLock::new();
     TOKENIZER.get_or_init(|| {
         let json = train_nano(corpus(), VOCABULARY).unwrap();
-        Tokenizer::from_bytes(json.as_bytes(), "the test tokenizer").unwrap()
+        Tokenizer::from_bytes(json.as_bytes(), "the test tokenizer").unwrap().with_template(Some(nano_template().unwrap()))
     })
 }
 

@@ -12,14 +12,15 @@ use medserl::{
 
 fn config() -> RunConfig {
     RunConfig {
-        lora: LoraConfig { rank: 1, alpha: 2.0 },
+        lora: LoraConfig { rank: 1, alpha: 2.0, from: None },
         checkpoint: CheckpointConfig { every: 1, keep: 2, ..CheckpointConfig::default() },
         ..RunConfig::default()
     }
 }
 
 fn trainer_of(config: RunConfig, rank: usize) -> Trainer {
-    let policy = Policy::open("nano", config.precision, &LoraConfig { rank, ..config.lora.clone() }, config.seed).unwrap();
+    let policy =
+        Policy::open("nano", config.precision, &LoraConfig { rank, ..config.lora.clone() }, config.seed, &mut |_| ()).unwrap();
     let notes = pairs(Split::Train, 1, 2).into_iter().flat_map(|v| [v.error, v.clean]);
     Trainer::new(config, policy, Pools::new(notes).unwrap())
 }

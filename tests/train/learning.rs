@@ -24,7 +24,7 @@ const READS: [&str; 2] = [
 ];
 
 fn nano() -> Policy {
-    Policy::open("nano", Precision::Stored, &LoraConfig { rank: 8, alpha: 16.0 }, 5).unwrap()
+    Policy::open("nano", Precision::Stored, &LoraConfig { rank: 8, alpha: 16.0, from: None }, 5, &mut |_| ()).unwrap()
 }
 
 fn chat(note: &str) -> Chat {

@@ -1,0 +1,417 @@
+//! What an experiment will take before it starts: memory by owner, disk, time. Shapes in, numbers out; reads no file and no clock.
+//! Each line mirrors one allocation of the code it names; the shares that no line can know (allocator, short-lived buffers) are
+//! constants fitted to `medserl bench` (experiments/LOG.md) and stand in one place below.
+
+use serde::Serialize;
+
+use super::algo::Algo;
+use crate::{
+    config::{Precision, RunConfig},
+    model::{
+        gemma3::MERGE_BELOW,
+        lora::Projection,
+        policy::{CACHE_BYTES, MICRO_ROWS},
+        spec::Spec,
+    },
+};
+
+/// Program, embedded model, threads' stacks.
+const PROGRAM: u64 = 36 << 20;
+/// Allocator slack and short-lived buffers, as a share of what a phase holds.
+const SLACK: f64 = 0.06;
+/// CUDA context, cuBLAS workspace and kernels of a GPU process.
+const GPU_CONTEXT: u64 = 900 << 20;
+/// Held-out notes read in one call; see `runner::evaluate`.
+const EVAL_CHUNK: usize = 64;
+/// Prompt rows read in one forward; see `model::generate`.
+const PREFILL_ROWS: usize = 2048;
+/// Vocabulary rows per chunk of the head; see `model::ops::logprob`.
+const HEAD_CHUNK: usize = 2048;
+
+/// Where the tensors lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    Cpu,
+    /// bf16 weights and caches, f32 adapter, moments and residual stream.
+    Gpu,
+}
+
+/// Tokens of the prompts of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Lengths {
+    pub mean: f64,
+    pub max: usize,
+}
+
+impl Lengths {
+    /// Every prompt at this length.
+    pub fn all(tokens: usize) -> Lengths {
+        Lengths { mean: tokens as f64, max: tokens }
+    }
+
+    /// Tokens of `n` prompts, one of them the longest.
+    fn sum(self, n: usize) -> f64 {
+        if n == 0 { 0.0 } else { self.mean * (n - 1) as f64 + self.max as f64 }
+    }
+}
+
+/// What a run asks of the model.
+#[derive(Clone, Debug, Serialize)]
+pub struct Load {
+    pub precision: Precision,
+    pub rank: usize,
+    pub samples: usize,
+    pub completions: usize,
+    pub prompt: Lengths,
+    pub completion_tokens: usize,
+    /// 0 where no Scribe writes.
+    pub scribe_tokens: usize,
+    /// Held-out notes; 0 where none are read.
+    pub held_out: usize,
+    /// Examples of a warm-up batch; 0 without one.
+    pub warmup_batch: usize,
+    pub micro_rows: usize,
+    /// Passes over the rollouts of a step.
+    pub epochs: usize,
+    /// Bytes that keys and values may take together; what does not fit waits for a free place.
+    pub kv_bytes: u64,
+}
+
+impl Load {
+    pub fn of(config: &RunConfig, prompt: Lengths, target: Target) -> Load {
+        Load {
+            precision: config.precision,
+            rank: config.lora.rank,
+            samples: config.doctor.samples,
+            completions: config.doctor.completions,
+            prompt,
+            completion_tokens: config.doctor.max_tokens,
+            scribe_tokens: config.scribe.max_tokens,
+            held_out: config.eval.notes,
+            warmup_batch: if config.sft.notes > 0 { config.sft.batch } else { 0 },
+            micro_rows: MICRO_ROWS,
+            epochs: Algo::resolve(&config.algo).epochs,
+            kv_bytes: if target == Target::Gpu { GPU_KV_BYTES } else { CACHE_BYTES as u64 },
+        }
+    }
+
+    fn group_rows(&self) -> f64 {
+        self.prompt.mean + (self.completions * self.completion_tokens.saturating_sub(1)) as f64
+    }
+}
+
+/// Keys and values of everything in flight on a GPU.
+const GPU_KV_BYTES: u64 = 6 << 30;
+
+/// One owner of memory.
+#[derive(Clone, Debug, Serialize)]
+pub struct Line {
+    pub what: &'static str,
+    pub bytes: u64,
+    /// Why so much.
+    pub how: String,
+}
+
+/// What one phase holds beside what is always there.
+#[derive(Clone, Debug, Serialize)]
+pub struct Phase {
+    pub name: &'static str,
+    pub lines: Vec<Line>,
+}
+
+/// Where memory goes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Memory {
+    pub target: Target,
+    pub always: Vec<Line>,
+    pub phases: Vec<Phase>,
+}
+
+impl Memory {
+    fn resident(&self) -> u64 {
+        self.always.iter().map(|line| line.bytes).sum()
+    }
+
+    /// Bytes of a phase with everything that is always there.
+    pub fn in_phase(&self, phase: &Phase) -> u64 {
+        self.resident() + phase.lines.iter().map(|line| line.bytes).sum::<u64>()
+    }
+
+    /// The most that is held at once, and in which phase.
+    pub fn peak(&self) -> (&'static str, u64) {
+        let phases = self.phases.iter().map(|phase| (phase.name, self.in_phase(phase)));
+        phases.max_by_key(|(_, bytes)| *bytes).unwrap_or(("idle", self.resident()))
+    }
+}
+
+fn line(what: &'static str, bytes: f64, how: String) -> Line {
+    Line { what, bytes: bytes.max(0.0) as u64, how }
+}
+
+/// Values of an adapter of this rank.
+pub fn adapter_values(spec: &Spec, rank: usize) -> usize {
+    let a_layer: usize = Projection::ALL.iter().map(|p| p.shape(spec)).map(|(out, input)| rank * (out + input)).sum();
+    a_layer * spec.n_layers()
+}
+
+/// Bytes of the frozen weights as they are kept.
+pub fn weight_bytes(spec: &Spec, precision: Precision, target: Target, stored_f32: bool) -> u64 {
+    let all = spec.n_parameters() as u64;
+    let embedding = (spec.vocab_size * spec.hidden_size) as u64;
+    let projections = all - embedding;
+    match precision {
+        // Blocks of 32 with an f32 scale.
+        Precision::Int8 => 2 * embedding + projections + projections / 8,
+        Precision::Int4 => 2 * embedding + projections / 2 + projections / 8,
+        Precision::F32 if target == Target::Cpu => 4 * all,
+        Precision::Stored if target == Target::Cpu && stored_f32 => 4 * all,
+        _ => 2 * all,
+    }
+}
+
+/// Memory of a run of this load. `stored_f32` says that `precision = "stored"` means f32 (nano, or a folder of f32 files).
+pub fn memory(spec: &Spec, load: &Load, target: Target, stored_f32: bool) -> Memory {
+    let adapter = adapter_values(spec, load.rank) as f64;
+    let weights = weight_bytes(spec, load.precision, target, stored_f32) as f64;
+    let name = if target == Target::Gpu && !matches!(load.precision, Precision::Int8 | Precision::Int4) {
+        "bf16".into()
+    } else {
+        kept(load, stored_f32)
+    };
+    let program = if target == Target::Gpu { GPU_CONTEXT } else { PROGRAM };
+    let rope = 16.0 * (POSITIONS.min(spec.max_positions) * spec.head_dim / 2) as f64;
+    let always = vec![
+        line(if target == Target::Gpu { "CUDA context" } else { "program" }, program as f64, "measured".into()),
+        line("frozen weights", weights, format!("{:.2} G values in {name}, one copy", spec.n_parameters() as f64 / 1e9)),
+        line("rope tables", rope, format!("{} positions", POSITIONS.min(spec.max_positions))),
+        line("adapter", 4.0 * adapter, format!("{:.2} M values in f32", adapter / 1e6)),
+        line("optimizer moments", 8.0 * adapter, "two f32 values each".into()),
+    ];
+    let cut = Cut { spec, load, target };
+    // Small models in f32 draw from weights with the adapter added; see `Gemma3::merged`.
+    let projections = 4 * (spec.n_parameters() - spec.vocab_size * spec.hidden_size);
+    let in_f32 = load.precision == Precision::F32 || load.precision == Precision::Stored && stored_f32;
+    let merges = target == Target::Cpu && in_f32 && projections <= MERGE_BELOW;
+    let writes = |mut phase: Phase| {
+        if merges {
+            phase.lines.push(line("merged weights", projections as f64, "a copy for drawing".into()));
+        }
+        phase
+    };
+    let mut phases = Vec::new();
+    if load.scribe_tokens > 0 {
+        let n = load.samples - load.samples / 4;
+        phases.push(cut.generation("scribe", n, 1, load.scribe_tokens));
+    }
+    phases.push(writes(cut.generation("doctor", load.samples, load.completions, load.completion_tokens)));
+    let group = load.group_rows();
+    let groups = (load.micro_rows as f64 / group).floor().clamp(1.0, load.samples as f64);
+    let predicted = groups * (load.completions * load.completion_tokens) as f64;
+    phases.push(cut.update("update", groups * group, predicted, adapter));
+    if load.warmup_batch > 0 {
+        let row = load.prompt.mean + load.completion_tokens as f64;
+        let examples = (load.micro_rows as f64 / row).floor().clamp(1.0, load.warmup_batch as f64);
+        phases.push(cut.update("warm-up", examples * row, examples * load.completion_tokens as f64, adapter));
+    }
+    if load.held_out > 0 {
+        phases.push(writes(cut.generation("evaluation", load.held_out.min(EVAL_CHUNK), 1, load.completion_tokens)));
+    }
+    Memory { target, always, phases }
+}
+
+/// Positions a policy is opened for; see `model::policy`.
+const POSITIONS: usize = 4096;
+
+fn kept(load: &Load, stored_f32: bool) -> String {
+    match load.precision {
+        Precision::Int8 => "8-bit blocks, embedding bf16".into(),
+        Precision::Int4 => "4-bit blocks, embedding bf16".into(),
+        Precision::Bf16 => "bf16".into(),
+        Precision::F32 => "f32".into(),
+        Precision::Stored => if stored_f32 { "f32" } else { "bf16" }.into(),
+    }
+}
+
+/// A load on a shape.
+struct Cut<'a> {
+    spec: &'a Spec,
+    load: &'a Load,
+    target: Target,
+}
+
+impl Cut<'_> {
+    /// Bytes of the keys and values of one sequence of so many tokens. On the CPU local layers keep their window only.
+    fn cache(&self, tokens: f64) -> f64 {
+        let s = self.spec;
+        let (bytes, window) = if self.target == Target::Gpu { (2.0, f64::INFINITY) } else { (4.0, s.sliding_window as f64) };
+        let positions: f64 = s.global_layers.iter().map(|global| if *global { tokens } else { tokens.min(window) }).sum();
+        2.0 * bytes * (s.n_kv_heads * s.head_dim) as f64 * positions
+    }
+
+    /// Bytes that one layer's forward of a row holds at its widest, in f32.
+    fn forward_row(&self) -> f64 {
+        let s = self.spec;
+        let (q, kv) = (s.n_heads * s.head_dim, s.n_kv_heads * s.head_dim);
+        4.0 * (3 * s.hidden_size + (3 * s.intermediate_size).max(4 * q + 5 * kv)) as f64
+    }
+
+    /// Completions of `new_tokens` that decode at once. On a GPU their prompts must find room beside them.
+    fn places(&self, n: usize, k: usize, new_tokens: usize) -> usize {
+        let prompt = if self.target == Target::Gpu { self.cache(self.load.prompt.mean) / k as f64 } else { 0.0 };
+        let a_place = self.cache(new_tokens as f64) + prompt;
+        // A prompt's completions begin together on the CPU.
+        let least = if self.target == Target::Gpu { 1 } else { k };
+        (n * k).min((self.load.kv_bytes as f64 / a_place) as usize).max(least.min(n * k))
+    }
+
+    fn generation(&self, name: &'static str, n: usize, k: usize, new_tokens: usize) -> Phase {
+        let (load, vocabulary) = (self.load, self.spec.vocab_size as f64);
+        let places = self.places(n, k, new_tokens);
+        let prompts = load.prompt.sum(n) * places as f64 / (n * k) as f64;
+        let rows = prompts.min(PREFILL_ROWS.max(load.prompt.max) as f64);
+        let n_prompts = n as f64 * places as f64 / (n * k) as f64;
+        let caches = n_prompts * self.cache(prompts / n_prompts);
+        let own = places as f64 * self.cache(new_tokens as f64);
+        let prefill = rows * self.forward_row();
+        let logits = 4.0 * vocabulary * (n as f64 + LOGIT_COPIES * places as f64);
+        // Reading prompts is over before the first completion grows.
+        let width = prefill.max(own + 4.0 * vocabulary * LOGIT_COPIES * places as f64);
+        let (reading, writing) = if width == prefill { (prefill, 0.0) } else { (0.0, own) };
+        let mut lines = vec![
+            line("prompt caches", caches, format!("{prompts:.0} tokens of {n_prompts:.0} prompts")),
+            line("completion caches", writing, format!("{places} x {new_tokens} tokens")),
+            line("prefill", reading, format!("{rows:.0} rows at once")),
+            line("logits", logits, format!("{places} rows of {vocabulary}, {n} first ones")),
+        ];
+        self.slack(&mut lines);
+        Phase { name, lines }
+    }
+
+    fn update(&self, name: &'static str, rows: f64, predicted: f64, adapter: f64) -> Phase {
+        let spec = self.spec;
+        let recompute = self.target == Target::Gpu || recomputes(spec);
+        let a_row = spec.activation_bytes_a_row() as f64;
+        let hidden = 4.0 * spec.hidden_size as f64;
+        let mut lines = vec![line("gradients", 4.0 * adapter, "of the adapter, f32".into())];
+        if recompute {
+            lines.push(line(
+                "layer inputs",
+                rows * hidden * (spec.n_layers() + 1) as f64,
+                format!("{rows:.0} rows, every layer"),
+            ));
+            let layer = rows * a_row / spec.n_layers() as f64;
+            lines.push(line("one layer computed twice", LAYER_COPIES * layer, "its activations and their gradients".into()));
+        } else {
+            lines.push(line("activations", ACTIVATION_SHARE * rows * a_row, format!("{rows:.0} rows, every layer")));
+            lines.push(line("backward", rows * self.forward_row(), "of the layer at hand".into()));
+        }
+        let chunk = 4.0 * HEAD_CHUNK.min(spec.vocab_size) as f64;
+        lines.push(line(
+            "logits",
+            predicted * (chunk + 3.0 * hidden),
+            format!("{predicted:.0} tokens x {HEAD_CHUNK} words at a time"),
+        ));
+        self.slack(&mut lines);
+        Phase { name, lines }
+    }
+
+    fn slack(&self, lines: &mut Vec<Line>) {
+        let sum: u64 = lines.iter().map(|line| line.bytes).sum();
+        lines.push(line("allocator and short-lived", SLACK * sum as f64, format!("{:.0} %", 100.0 * SLACK)));
+    }
+}
+
+/// Rows of logits held per place while tokens are drawn: the product, its copy, the probabilities.
+const LOGIT_COPIES: f64 = 2.5;
+/// Activations and gradients of a layer that is computed twice.
+const LAYER_COPIES: f64 = 1.5;
+/// Of what [`Spec::activation_bytes_a_row`] counts, what is really kept.
+const ACTIVATION_SHARE: f64 = 1.0;
+
+/// Whether a policy of this shape computes layers twice; see `model::policy`.
+fn recomputes(spec: &Spec) -> bool {
+    spec.activation_bytes_a_row() * MICRO_ROWS > crate::model::policy::KEEP_ALL_BELOW
+}
+
+/// What the machine can do, 10⁹ a second.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Rates {
+    pub gflops: f64,
+    pub gbytes: f64,
+}
+
+/// Seconds of a step by phase, about: arithmetic at the share of the machine's products that the phase reaches, or the weights read
+/// once a token, whichever takes longer.
+pub fn seconds(spec: &Spec, load: &Load, target: Target, stored_f32: bool, rates: Rates) -> Vec<(&'static str, f64)> {
+    let weights = weight_bytes(spec, load.precision, target, stored_f32) as f64;
+    let adapter = adapter_values(spec, load.rank) as f64;
+    let embedding = (spec.vocab_size * spec.hidden_size) as f64;
+    let a_row = 2.0 * (spec.n_parameters() as f64 - embedding + adapter);
+    let products = |flops: f64| flops / (rates.gflops * 1e9 * PRODUCT_SHARE);
+    let decode = |places: f64, tokens: f64| {
+        let a_token = products(places * (a_row + 2.0 * embedding)) / DECODE_SHARE;
+        tokens * a_token.max(weights / (rates.gbytes * 1e9 * READ_SHARE))
+    };
+    let generation = |n: usize, k: usize, tokens: usize| {
+        let places = Cut { spec, load, target }.places(n, k, tokens);
+        let waves = ((n * k) as f64 / places.max(1) as f64).ceil();
+        products(a_row * load.prompt.mean * n as f64) + decode(places as f64, tokens as f64 * waves)
+    };
+    let rows = load.samples as f64 * load.group_rows();
+    let predicted = (load.samples * load.completions * load.completion_tokens) as f64;
+    let reference = products(rows * a_row + predicted * 2.0 * embedding);
+    let passes = if target == Target::Gpu || recomputes(spec) { 3.0 } else { 2.0 };
+    let update = load.epochs as f64 * products(passes * rows * a_row + 2.0 * predicted * 2.0 * embedding);
+    let mut all = Vec::new();
+    if load.scribe_tokens > 0 {
+        // Half of what may be written is written, and some attempts are repeated.
+        all.push(("scribe", generation(load.samples - load.samples / 4, 1, load.scribe_tokens)));
+    }
+    all.push(("doctor", generation(load.samples, load.completions, load.completion_tokens)));
+    all.push(("reference", reference));
+    all.push(("update", update));
+    all
+}
+
+/// Share of the machine's best products that forward and backward reach.
+const PRODUCT_SHARE: f64 = 0.45;
+/// Share of that which a decoding step reaches: few rows, many small products.
+const DECODE_SHARE: f64 = 0.5;
+/// Share of the memory bandwidth that reading weights reaches.
+const READ_SHARE: f64 = 0.6;
+
+/// Bytes on disk.
+#[derive(Clone, Debug, Serialize)]
+pub struct Disk {
+    pub lines: Vec<Line>,
+}
+
+impl Disk {
+    pub fn total(&self) -> u64 {
+        self.lines.iter().map(|line| line.bytes).sum()
+    }
+}
+
+/// Bytes that a rollout takes in the store beside its tokens, about (note, label, verdict, reward, indexes).
+const ROLLOUT_BYTES: f64 = 3_000.0;
+/// Bytes that a token of a completion takes in the store (id, log-prob, text).
+const TOKEN_BYTES: f64 = 16.0;
+
+/// What a run writes: checkpoints (those kept, the best, and the one being written), the store, and the model where it has to come
+/// from the hub.
+pub fn disk(spec: &Spec, config: &RunConfig, load: &Load, download: bool) -> Disk {
+    let checkpoint = 12.0 * adapter_values(spec, load.rank) as f64;
+    let n = config.checkpoint.keep + 2;
+    let kept = config.checkpoint.max_gb.map_or(f64::INFINITY, |gb| gb * 1e9 + checkpoint).min(n as f64 * checkpoint);
+    let rollouts = f64::from(config.steps) * (load.samples * load.completions) as f64;
+    let store = rollouts * (ROLLOUT_BYTES + TOKEN_BYTES * load.completion_tokens as f64);
+    let mut lines = vec![
+        line("checkpoints", kept, format!("{n} of {:.0} MB", checkpoint / 1e6)),
+        line("store", store, format!("{rollouts:.0} rollouts")),
+    ];
+    if download {
+        lines.push(line("model from the hub", 2.0 * spec.n_parameters() as f64 + 4e7, "bf16 files, into the hub's cache".into()));
+    }
+    Disk { lines }
+}
