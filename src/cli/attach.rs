@@ -4,7 +4,7 @@ use std::{
     io::IsTerminal,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
     thread,
@@ -156,7 +156,8 @@ impl Line {
     /// Carries notices to the screen and controls to the trainer until either is gone for good.
     fn carry(&self, mut client: Client, screen: &Sender<Event>, orders: Receiver<Control>) {
         let outgoing: Arc<Mutex<Option<client::Sender>>> = Arc::new(Mutex::new(client.sender().ok()));
-        let sending = Arc::clone(&outgoing);
+        let left = Arc::new(AtomicBool::new(false));
+        let (sending, leaving) = (Arc::clone(&outgoing), Arc::clone(&left));
         // Ends with the screen, which holds the other end.
         let sent = thread::Builder::new().name("controls".into()).spawn(move || {
             for control in orders {
@@ -166,6 +167,7 @@ impl Line {
                 }
             }
             // The reader went to another screen or left: the lead must not stay with a connection that nobody uses.
+            leaving.store(true, Ordering::SeqCst);
             if let Some(sender) = &*sending.lock().unwrap_or_else(PoisonError::into_inner) {
                 sender.hang_up();
             }
@@ -175,19 +177,26 @@ impl Line {
         }
         loop {
             let Some(ended) = pass_on(&client, screen) else { return };
+            if left.load(Ordering::SeqCst) {
+                return;
+            }
             if ended || screen.send(Event::Closed).is_err() {
                 return drop(screen.send(Event::Closed));
             }
-            match self.come_back(screen) {
+            match self.come_back(screen, &left) {
                 Some(again) => client = again,
                 None => return,
             }
             *outgoing.lock().unwrap_or_else(PoisonError::into_inner) = client.sender().ok();
+            // Gone meanwhile: nobody would hang up on this one.
+            if left.load(Ordering::SeqCst) {
+                return;
+            }
         }
     }
 
     /// After the socket closed without a word: a dead trainer is told as a failure, a living one is tried again.
-    fn come_back(&self, screen: &Sender<Event>) -> Option<Client> {
+    fn come_back(&self, screen: &Sender<Event>, left: &AtomicBool) -> Option<Client> {
         for _ in 0..ENDING_LOOKS {
             if !is_locked(&self.dir.0) {
                 let message = Text::new(&died(&self.dir));
@@ -201,11 +210,14 @@ impl Line {
         }
         for n in 0..TRIES {
             thread::sleep(Duration::from_secs(1 << n.min(5)).min(LONGEST_WAIT));
+            if left.load(Ordering::SeqCst) {
+                return None;
+            }
             if let Ok(client) = self.connect() {
                 return Some(client);
             }
             if !is_locked(&self.dir.0) {
-                return self.come_back(screen);
+                return self.come_back(screen, left);
             }
         }
         None
