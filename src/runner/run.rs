@@ -47,7 +47,6 @@ use crate::{
 
 /// Bytes that must be free again before a step that found the disk full is committed once more.
 const ROOM_FOR_A_STEP: u64 = 16 << 20;
-
 /// Reports a fresh client needs for its trend lines.
 const TREND_STEPS: u32 = 512;
 
@@ -313,11 +312,10 @@ impl Run {
         }
     }
 
-    /// Evaluates where it is due, so that the scores stand in the step's own report, then commits.
+    /// Evaluates where it is due, so that the scores stand in the step's own report, then commits; a run told to stop only commits.
     fn conclude(&mut self, mut outcome: StepOutcome) -> Result<()> {
         let (every, step) = (self.trainer.config.eval.every, outcome.report.step);
         if every > 0 && step.is_multiple_of(every) && step < self.trainer.config.steps {
-            // A run told to stop here commits the step without its evaluation.
             if let Some(scores) = self.evaluate_at(step, "step")? {
                 let metrics = &mut outcome.report.metrics;
                 metrics.insert("eval_accuracy".into(), scores.flag_accuracy);
@@ -437,8 +435,7 @@ fn open_store(dir: &RunDir, config: &RunConfig) -> Result<Store> {
     Ok(store)
 }
 
-/// Whether the directory holds no more than a beginning, which a start that failed or was killed leaves: no step, evaluation or
-/// checkpoint. It must not stand in the way of the next start.
+/// Whether the directory holds no more than the beginning that a failed or killed start leaves; it must not stand in the way.
 fn is_blank(dir: &RunDir) -> Result<bool> {
     let store = match Store::open_read_only(&dir.0) {
         Ok(store) => store,
