@@ -2,7 +2,13 @@
 
 mod bad_input;
 mod export;
+mod faults;
 mod interrupted;
+mod kills;
 mod medec;
-mod program;
+pub mod program;
 mod reporting;
+mod secrets;
+mod silence;
+mod terminal;
+mod warmup;

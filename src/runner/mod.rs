@@ -2,12 +2,14 @@
 //! goes to the store, to attached clients and into the caller's channel.
 
 pub mod alarm;
+pub mod clock;
 pub mod deadline;
 mod dir;
 mod evaluate;
 mod labels;
 mod machine;
 mod outlet;
+pub mod rows;
 mod run;
 pub mod signals;
 mod sources;
@@ -28,7 +30,7 @@ pub use labels::{HandLabels, Labelled};
 pub use outlet::Output;
 pub use sources::{Notes, absolute as load_absolute, load as load_notes};
 
-use crate::config::RunConfig;
+use crate::{config::RunConfig, train::faults::Faults};
 
 /// The training thread drops deep autograd graphs, which recurse.
 const TRAINING_STACK_BYTES: usize = 64 << 20;
@@ -40,6 +42,8 @@ pub struct Options {
     pub dir: PathBuf,
     /// The run saves and ends within this time of its start.
     pub deadline: Option<Duration>,
+    /// What is made to go wrong on purpose; nothing but where a test asks for it.
+    pub faults: Faults,
 }
 
 /// How a run ended.

@@ -87,6 +87,10 @@ impl Steer {
         self.deadline.iter_mut().for_each(|d| d.note_save(took));
     }
 
+    pub fn note_sleep(&mut self, slept: Duration) {
+        self.deadline.iter_mut().for_each(|d| d.note_sleep(slept));
+    }
+
     /// Halts at the next phase boundary, as a client could ask for.
     pub fn pause_soon(&mut self) {
         self.halt_at(Halt::AtPhase, RunState::Pausing);

@@ -13,6 +13,7 @@ mod rows;
 mod run;
 pub mod runs;
 mod steps;
+pub mod volume;
 
 use std::path::{Path, PathBuf};
 
@@ -26,12 +27,14 @@ pub use lock::{LockError, RunLock, is_locked};
 pub use open::RUN_DB;
 pub use run::{RunMeta, RunStatus};
 pub use runs::{RunSummary, list_runs, resolve_run, runs_root};
+pub use volume::Volume;
 
 /// An open run store. Readers and the writer are the same type; a read-only one refuses every write.
 #[derive(Debug)]
 pub struct Store {
     conn: rusqlite::Connection,
     path: PathBuf,
+    volume: Volume,
 }
 
 /// What can go wrong with a run store.
@@ -82,6 +85,16 @@ impl Store {
     /// The path of the database file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What the owner of the run should know about where its store lies.
+    pub fn remark(&self) -> Option<String> {
+        let Volume::Network(name) = self.volume else { return None };
+        Some(format!(
+            "{} lies on {name}, a network file system: the store works without its write-ahead log, so that readers may have to \
+             wait, and locks are only as good as the server's; --run-dir or MEDSERL_HOME can name a local disk",
+            self.path.display()
+        ))
     }
 
     /// Changes whenever another connection has committed; a reader that sees the same value may skip its refresh.

@@ -14,7 +14,10 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::{Store, StoreError};
+use super::{
+    Store, StoreError,
+    volume::{self, Volume},
+};
 
 /// The database's name in a run directory.
 pub const RUN_DB: &str = "run.db";
@@ -30,17 +33,26 @@ const MIGRATIONS: &[&str] =
 impl Store {
     /// Makes the directory (0700) where needed and a new, empty run.db (0600) in it; refuses one that exists.
     pub fn create(dir: &Path) -> Result<Store, StoreError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(|source| StoreError::Io { path: dir.to_owned(), source })?;
+        Store::create_on(dir, volume::of(dir))
+    }
+
+    /// [`Store::create`] in a directory that exists, on a file system of this kind.
+    pub fn create_on(dir: &Path, volume: Volume) -> Result<Store, StoreError> {
         check_sqlite()?;
         let path = dir.join(RUN_DB);
         let io = |source| StoreError::Io { path: path.clone(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io)?;
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
             Ok(_) => {}
             Err(e) if e.kind() == ErrorKind::AlreadyExists => return Err(StoreError::Exists { path }),
             Err(e) => return Err(io(e)),
         }
         let mut store = Store::connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, "")?;
-        store.use_wal()?;
+        store.use_log(volume)?;
         store.migrate()?;
         // The directory entry must outlive a power cut as well.
         File::open(dir).and_then(|d| d.sync_all()).map_err(io)?;
@@ -53,7 +65,7 @@ impl Store {
         let path = existing(dir)?;
         let mut store = Store::connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, "")?;
         store.check_header()?;
-        store.use_wal()?;
+        store.use_log(volume::of(dir))?;
         store.migrate()?;
         Ok(store)
     }
@@ -85,14 +97,18 @@ impl Store {
         let conn = Connection::open_with_flags(uri(&path_absolute) + query, flags).map_err(sqlite)?;
         conn.busy_timeout(BUSY_TIMEOUT).map_err(sqlite)?;
         conn.execute_batch("PRAGMA foreign_keys = ON; PRAGMA mmap_size = 0;").map_err(sqlite)?;
-        Ok(Store { conn, path: path.to_owned() })
+        Ok(Store { conn, path: path.to_owned(), volume: Volume::Local })
     }
 
-    fn use_wal(&self) -> Result<(), StoreError> {
-        let mode: String = self.at(self.conn.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0)))?;
-        if mode != "wal" {
+    /// Chooses how commits become durable. A write-ahead log needs memory shared by all who read, which a network file system does
+    /// not have: there the older rollback journal is used, and readers and the writer wait for each other.
+    pub(super) fn use_log(&mut self, volume: Volume) -> Result<(), StoreError> {
+        let wanted = if volume == Volume::Local { "wal" } else { "delete" };
+        let mode: String = self.at(self.conn.query_row(&format!("PRAGMA journal_mode = {wanted}"), (), |row| row.get(0)))?;
+        if mode != wanted {
             return Err(StoreError::NoWal { path: self.path.clone(), mode });
         }
+        self.volume = volume;
         self.at(self.conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;"))
     }
 

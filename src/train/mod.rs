@@ -5,6 +5,8 @@ pub mod algo;
 pub mod bench;
 pub mod checkpoint;
 pub mod cursor;
+pub mod faults;
+pub mod guard;
 pub mod loss;
 pub mod optimizer;
 pub mod parity;
