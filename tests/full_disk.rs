@@ -165,13 +165,20 @@ fn a_disk_of_every_size_loses_no_committed_step_and_the_run_goes_on_once_there_i
     );
 }
 
+fn bytes_below(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { bytes_below(&path) } else { path.metadata().unwrap().len() }).sum()
+}
+
 #[test]
 fn a_run_on_a_full_disk_waits_and_ends_as_one_that_had_room() {
-    let Some(disk) = Disk::of_pages(260) else { return };
     let home = Home::new();
+    let args = |dir: &str| [tiny("8", &["checkpoint.keep=9"]), vec!["--run-dir".to_owned(), dir.to_owned()]].concat();
+    let twin = home.path("twin");
+    home.run(&words(&args(twin.to_str().unwrap()))).done();
+    let Some(disk) = Disk::of_pages(bytes_below(&twin) * 6 / 10 / PAGE) else { return };
     let place: PathBuf = disk.path().join("demo-s1");
     let place = place.to_str().unwrap();
-    let args = |dir: &str| [tiny("8", &[]), vec!["--run-dir".to_owned(), dir.to_owned()]].concat();
     let mut run = home.start(&words(&args(place)));
     let message = loop {
         let message = run.wait_for("log")["message"].as_str().unwrap().to_owned();
@@ -182,8 +189,6 @@ fn a_run_on_a_full_disk_waits_and_ends_as_one_that_had_room() {
     assert!(message.contains("full") && message.contains(place), "{message}");
     disk.grow(16_384);
     assert_eq!(run.end(), Some(0));
-    let twin = home.path("twin");
-    home.run(&words(&args(twin.to_str().unwrap()))).done();
     let learnt = |dir: &Path| {
         let store = Store::open_read_only(dir).unwrap();
         let mut reports = store.reports(0).unwrap();

@@ -54,7 +54,10 @@ fn below(random: &mut ChaCha8Rng, n: u64) -> u64 {
 
 fn command(seed: u32) -> Vec<String> {
     let seed = format!("seed={seed}");
-    let mut args = tiny(&STEPS.to_string(), &["doctor.samples=8", "eval.every=3", "checkpoint.every=2", "doctor.max_tokens=24"]);
+    let mut args = tiny(
+        &STEPS.to_string(),
+        &["doctor.samples=8", "eval.every=3", "checkpoint.every=1", "doctor.max_tokens=24", "lora.rank=16"],
+    );
     args.extend(["--set".to_owned(), seed]);
     args
 }
@@ -214,7 +217,7 @@ fn assert_same(killed: &Learnt, twin: &Learnt, seed: u32) {
 fn a_run_killed_anywhere_and_as_often_as_one_likes_ends_as_one_that_nobody_killed() {
     let kills: u32 = std::env::var("MEDSERL_KILLS").map_or(9, |n| n.parse().unwrap());
     // About two dozen kills a run, then another seed: the warm-up comes once a run.
-    let (mut left, mut seed, mut hit) = (kills, 0, BTreeMap::<Place, u32>::new());
+    let (mut left, mut seed, mut tries, mut hit) = (kills, 0, 0, BTreeMap::<Place, u32>::new());
     while left > 0 {
         seed += 1;
         let args = command(seed);
@@ -222,7 +225,9 @@ fn a_run_killed_anywhere_and_as_often_as_one_likes_ends_as_one_that_nobody_kille
         twin.run(&words(&args)).done();
         let random = &mut ChaCha8Rng::seed_from_u64(u64::from(seed));
         for _ in 0..left.min(25) {
-            let aim = AIMS[((kills - left) as usize) % AIMS.len()];
+            // A run that ended before it came to the place (again) is one try, not one kill.
+            let aim = AIMS[tries % AIMS.len()];
+            tries += 1;
             let Some(place) = kill_at(&home, &args, aim, random) else { break };
             *hit.entry(place).or_default() += 1;
             left -= 1;

@@ -92,7 +92,7 @@ fn the_library_that_reports_transfers_is_not_part_of_the_program() {
     let lock = include_str!("../../Cargo.lock");
     let names: Vec<&str> = lock.lines().filter_map(|line| line.strip_prefix("name = ")).collect();
     assert!(names.contains(&"\"hf-hub\"") && names.len() > 100);
-    for banned in ["xet", "sentry", "opentelemetry", "posthog", "segment"] {
+    for banned in ["xet", "sentry", "opentelemetry", "posthog"] {
         assert_eq!(names.iter().find(|name| name.contains(banned)), None);
     }
 }

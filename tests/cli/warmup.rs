@@ -7,11 +7,13 @@ use crate::figure::figure;
 
 #[test]
 fn a_warm_up_that_is_cut_off_goes_on_to_the_same_bits() {
+    // Long enough that no start comes to its end before the signal does.
+    let args = tiny("2", &["sft.notes=60", "sft.batch=1", "sft.epochs=4"]);
     let whole = Home::new();
-    whole.run(&words(&tiny("2", &[]))).done();
+    whole.run(&words(&args)).done();
     let home = Home::new();
     for (signal, code) in [(Signal::TERM, Some(143)), (Signal::KILL, None), (Signal::USR1, Some(75))] {
-        let mut running = home.start(&words(&tiny("2", &[])));
+        let mut running = home.start(&words(&args));
         let first = running.wait_for("warmup")["done"].as_u64().unwrap();
         kill_process(Pid::from_child(&running.child), signal).unwrap();
         assert_eq!(running.end(), code);
@@ -21,7 +23,7 @@ fn a_warm_up_that_is_cut_off_goes_on_to_the_same_bits() {
     }
     let refused = home.run(&["export", "adapter", "--out", "half"]);
     assert!(refused.code == Some(1) && refused.err.contains("middle of its warm-up"), "{}", refused.err);
-    let done = home.run(&words(&tiny("2", &[]))).done();
+    let done = home.run(&words(&args)).done();
     assert!(done.out.contains("continuing the warm-up after"), "{}", done.out);
     assert_eq!(home.learnt(), whole.learnt());
     figure(
