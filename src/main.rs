@@ -10,7 +10,8 @@ fn main() -> ExitCode {
     let done = medserl::runner::signals::ignore_write_signals().and_then(|()| medserl::cli::main());
     done.unwrap_or_else(|error| {
         // A terminal that is gone is no reason to panic.
-        let _ = writeln!(std::io::stderr(), "error: {error:#}");
+        let message = medserl::task::without_secrets(&format!("{error:#}"));
+        let _ = writeln!(std::io::stderr(), "error: {}", medserl::task::Text::new(&message));
         ExitCode::FAILURE
     })
 }

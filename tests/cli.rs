@@ -2,8 +2,14 @@
 
 mod bad_input;
 mod export;
+mod faults;
 mod interrupted;
+mod kills;
 mod medec;
 mod planning;
-mod program;
+pub mod program;
 mod reporting;
+mod secrets;
+mod silence;
+mod terminal;
+mod warmup;

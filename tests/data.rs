@@ -264,7 +264,7 @@ fn names_file_line_and_remedy() {
     assert!(matches!(load(Path::new("/nowhere/x.csv")), Err(DataError::Unreadable { .. })));
 }
 
-fn pair_line(id: &str, wrong_note: &str, right_note: &str, wrong: &str, right: &str) -> String {
+pub fn pair_line(id: &str, wrong_note: &str, right_note: &str, wrong: &str, right: &str) -> String {
     let json = serde_json::json!({ "split": null, "note_id": id, "incorrect_note": wrong_note, "correct_note": right_note,
         "error_type": "causalorganism", "error_sentence": wrong, "corrected_sentence": right });
     format!("{json}\r\n")

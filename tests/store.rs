@@ -76,7 +76,7 @@ fn sample(step: u32, index: u32) -> Sample {
     }
 }
 
-fn rollout(sample: &Arc<Sample>, sibling: u32) -> Rollout {
+pub fn rollout(sample: &Arc<Sample>, sibling: u32) -> Rollout {
     let verdict = match sibling {
         0 => Verdict::Clean,
         1 => Verdict::Error { kind: ErrorKind::CausalOrganism, sentence: Some(2), correction: Some("x".into()) },

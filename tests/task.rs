@@ -11,7 +11,7 @@ use medserl::task::{
     ErrorKind::{self, CausalOrganism, Diagnosis, Management, Pharmacotherapy, Treatment},
     Label, LabelledNote,
     Malformation::{self, *},
-    Note, PromptStyle, Quadrant, QuadrantStats, Sample, Sentence, StopReason, Text, Verdict, report, verdict,
+    Note, PromptStyle, Quadrant, QuadrantStats, Sample, Sentence, StopReason, Text, Verdict, report, verdict, without_secrets,
 };
 
 // ---------------------------------------------------------------------------------------------------- verdict::parse
@@ -379,4 +379,19 @@ fn quadrant_counts_and_the_registry_of_metrics() {
     let keys: BTreeSet<&str> = report::METRICS.iter().map(|metric| metric.key).collect();
     assert_eq!(keys.len(), report::METRICS.len(), "a metric is registered twice");
     assert!(report::METRICS.iter().all(|metric| !metric.meaning.is_empty()));
+}
+
+#[test]
+fn secrets_are_taken_out_and_nothing_else() {
+    let check = |text: &str, clean: &str| {
+        assert_eq!(without_secrets(text), clean);
+        assert_eq!(without_secrets(clean), clean, "taking out twice changes nothing");
+    };
+    check("hf_ab is short, half_life is a word, 5 mg?", "hf_ab is short, half_life is a word, 5 mg?");
+    check("token hf_0123456789abcdef.", "token [redacted].");
+    check("Authorization: Bearer a.b-c d", "Authorization: Bearer [redacted] d");
+    check("https://cdn.example/x?sig=1&e=2 (403)", "https://cdn.example/x?[redacted] (403)");
+    check("https://user:pw@host/a b", "https://[redacted]@host/a b");
+    check("http://host/é?é=1\nhf_aaaaaaaaaaaa\u{e9}", "http://host/é?[redacted]\n[redacted]\u{e9}");
+    check("https://host/plain?", "https://host/plain?");
 }

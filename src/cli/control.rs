@@ -8,7 +8,8 @@ use serde_json::json;
 use crate::{
     attach::{Client, Control, Live, RunState},
     runner::RunDir,
-    store::{RunSummary, Store, is_locked, list_runs, resolve_run, runs_root},
+    store::{Event, RunSummary, Store, is_locked, list_runs, resolve_run, runs_root},
+    task::Text,
 };
 
 #[derive(clap::Args)]
@@ -49,6 +50,8 @@ pub struct StatusArgs {
     json: bool,
 }
 
+/// What a night can bring; the rest is told by number.
+const EVENTS_SHOWN: usize = 20;
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn pause(args: &Args) -> Result<()> {
@@ -158,13 +161,13 @@ pub fn status(args: &StatusArgs) -> Result<()> {
     let dir = find(&args.which)?;
     let store = Store::open_read_only(&dir.0)?;
     let status = store.state()?;
-    let (evals, last) = (store.evals()?, store.last_step()?.unwrap_or(0));
+    let (evals, events, last) = (store.evals()?, store.events()?, store.last_step()?.unwrap_or(0));
     let meta = store.run()?.with_context(|| format!("{} holds no run", dir.0.display()))?;
     if args.json {
         let rows: Vec<_> = evals.iter().map(|e| json!({ "step": e.step, "name": e.name, "scores": e.value })).collect();
         let value = json!({
             "id": meta.id, "state": status.state, "message": status.message, "alive": is_locked(&dir.0), "step": last,
-            "steps_total": meta.steps_total, "evals": rows,
+            "steps_total": meta.steps_total, "evals": rows, "events": events.iter().map(event_json).collect::<Vec<_>>(),
         });
         println!("{value}");
         return Ok(());
@@ -188,6 +191,17 @@ pub fn status(args: &StatusArgs) -> Result<()> {
             rate("malformed_rate")
         );
     }
+    let hidden = events.len().saturating_sub(EVENTS_SHOWN);
+    if hidden > 0 {
+        println!("{hidden} earlier events: --json lists them");
+    }
+    for event in events.iter().skip(hidden) {
+        println!("step {}, {}: {}", event.step, event.kind, Text::new(&event.message));
+    }
     println!("{}", dir.0.display());
     Ok(())
+}
+
+fn event_json(event: &Event) -> serde_json::Value {
+    json!({ "step": event.step, "unix_s": event.unix_s, "kind": event.kind, "message": event.message })
 }

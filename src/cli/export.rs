@@ -116,8 +116,9 @@ impl From {
             if self.step.is_some_and(|wanted| wanted != step) {
                 continue;
             }
-            match checkpoint::verify(&folder) {
-                Ok(_) => return Ok((config, folder)),
+            match checkpoint::unfinished_warmup(&folder) {
+                Ok(None) => return Ok((config, folder)),
+                Ok(Some(_)) => refused.push(format!("{} is in the middle of its warm-up", folder.display())),
                 Err(error) => refused.push(format!("{error:#}")),
             }
         }

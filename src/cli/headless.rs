@@ -2,9 +2,7 @@
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
     process::ExitCode,
-    time::Duration,
 };
 
 use anyhow::Result;
@@ -12,18 +10,17 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     attach::protocol::Level,
-    config::RunConfig,
     eval::Scores,
     runner::{
-        self, Ending, Output,
+        self, Ending, Options, Output,
         signals::{UNFINISHED, exit_code},
     },
     task::{Quadrant, StepReport},
 };
 
-pub fn run(config: RunConfig, dir: PathBuf, as_json: bool, deadline: Option<Duration>) -> Result<ExitCode> {
-    let steps = config.steps;
-    let (outputs, trainer) = runner::start(runner::Options { config, dir, deadline })?;
+pub fn run(options: Options, as_json: bool) -> Result<ExitCode> {
+    let steps = options.config.steps;
+    let (outputs, trainer) = runner::start(options)?;
     let mut evals: Vec<(String, Scores)> = Vec::new();
     for output in outputs {
         if let Output::Eval { name, scores, .. } | Output::Recalled { name, scores } = &output {

@@ -15,9 +15,10 @@ use super::{attach, headless, look::Look};
 use crate::{
     attach::Client,
     config::RunConfig,
-    runner::{RunDir, deadline::parse_duration, load_absolute},
+    runner::{Options, RunDir, deadline::parse_duration, load_absolute},
     store::{is_locked, runs_root},
     task::Breakpoint,
+    train::faults::Faults,
 };
 
 const DEMO: &str = include_str!("../../experiments/demo.toml");
@@ -52,6 +53,9 @@ pub struct Common {
     fresh: bool,
     #[command(flatten)]
     look: Look,
+    /// Make faults on purpose, such as nan@3-5x3 or oom@2x1, to see that the run survives them
+    #[arg(long, hide = true, value_name = "PLAN", requires = "headless", value_parser = Faults::parse)]
+    inject_faults: Option<Faults>,
     /// Set by the program itself when it starts a trainer for a screen
     #[arg(long, hide = true, requires = "headless")]
     own_session: bool,
@@ -105,7 +109,8 @@ fn go(args: &Common, config: RunConfig) -> Result<ExitCode> {
         if args.own_session {
             rustix::process::setsid().context("cannot start a session of its own")?;
         }
-        return headless::run(config, dir.0, args.json, args.deadline);
+        let faults = args.inject_faults.clone().unwrap_or_default();
+        return headless::run(Options { config, dir: dir.0, deadline: args.deadline, faults }, args.json);
     }
     if !std::io::stdout().is_terminal() {
         bail!("there is no terminal to draw on; use --headless");

@@ -4,13 +4,14 @@
 use std::collections::{HashMap, HashSet};
 
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 use super::stream::{below, shuffle, stream};
 use crate::config::SftConfig;
 use crate::task::{Chat, ErrorKind, Label, LabelledNote, PromptStyle, Sentence, Verdict, prompt, verdict};
 
 /// One supervised example; the completion ends where the end-of-turn token follows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SftExample {
     pub chat: Chat,
     pub completion: String,

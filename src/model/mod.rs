@@ -14,6 +14,7 @@ pub mod ops;
 pub mod plan;
 pub mod policy;
 pub mod random;
+pub mod room;
 pub mod spec;
 mod tape;
 pub mod template;

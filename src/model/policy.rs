@@ -9,6 +9,7 @@ use super::{
     gemma3::Gemma3,
     generate::{Source, generate},
     lora::{Adapter, AdapterView},
+    room::{OutOfMemory, Room},
     spec::Spec,
     tokenizer::Tokenizer,
     weights::Weights,
@@ -42,6 +43,7 @@ pub struct Policy {
     pub recompute: bool,
     /// Rows of one forward and backward in training, about; bounds memory.
     pub micro_rows: usize,
+    pub room: Room,
 }
 
 impl Policy {
@@ -57,13 +59,23 @@ impl Policy {
         let adapter = Adapter::new(&spec, lora.rank, lora.alpha, seed, &Device::Cpu)?;
         let model = Gemma3::new(spec, weights, MAX_POSITIONS)?;
         let recompute = model.spec.activation_bytes_a_row() * MICRO_ROWS > KEEP_ALL_BELOW;
-        Ok(Policy { model, tokenizer, adapter, seed, commit: None, recompute, micro_rows: MICRO_ROWS })
+        Ok(Policy { model, tokenizer, adapter, seed, commit: None, recompute, micro_rows: MICRO_ROWS, room: Room::default() })
     }
 
     /// A shape with random frozen weights, for measuring. Its tokenizer is nano's and means nothing here.
     pub fn random(spec: Spec, precision: Precision, lora: &LoraConfig) -> Result<Policy> {
         let weights = Weights::random(&spec, precision, 3)?;
         Policy::assemble(spec, &weights, nano_tokenizer()?, lora, 1)
+    }
+
+    /// Asks for the memory that a forward and backward over so many token rows take, before it is used.
+    pub fn reserve(&self, rows: usize) -> Result<(), OutOfMemory> {
+        let spec = &self.model.spec;
+        let all = spec.activation_bytes_a_row();
+        // Computed twice, a layer's activations are gone before the next layer's come; each layer's input stays.
+        let bytes =
+            if self.recompute { all / spec.n_layers().max(1) + 4 * spec.hidden_size * (spec.n_layers() + 1) } else { all };
+        self.room.reserve(rows, bytes)
     }
 
     /// A writer with the adapter as it stands now.

@@ -5,6 +5,10 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+/// Far beyond every published shape, and small enough that products of three such numbers and the layers are still numbers.
+const MOST_OF_ANYTHING: usize = 1 << 24;
+const MOST_LAYERS: usize = 1024;
+
 /// Everything the forward needs to know about a checkpoint's architecture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
@@ -49,6 +53,7 @@ impl Spec {
         }
         ensure!(text.get("attention_bias").is_none_or(|b| b == &Value::Bool(false)), "attention_bias is not supported");
         let n_layers = integer(text, "num_hidden_layers", 26)?;
+        ensure!((1..=MOST_LAYERS).contains(&n_layers), "num_hidden_layers = {n_layers}; expected 1 to {MOST_LAYERS}");
         let n_heads = integer(text, "num_attention_heads", 8)?;
         let spec = Spec {
             vocab_size: integer(text, "vocab_size", 262_208)?,
@@ -66,12 +71,40 @@ impl Spec {
             max_positions: integer(text, "max_position_embeddings", 131_072)?,
             global_layers: global_layers(text, n_layers)?,
         };
+        spec.is_reasonable()?;
         ensure!(
             spec.n_kv_heads > 0 && spec.n_heads.is_multiple_of(spec.n_kv_heads),
             "num_attention_heads must be a multiple of num_key_value_heads"
         );
         ensure!(spec.head_dim > 0 && spec.head_dim.is_multiple_of(2), "head_dim must be even");
         Ok(spec)
+    }
+
+    /// Refuses shapes that no Gemma has: a damaged or hostile file must not make this program reckon beyond its numbers or ask for
+    /// all memory there is.
+    fn is_reasonable(&self) -> Result<()> {
+        for (key, value) in [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_attention_heads", self.n_heads),
+            ("num_key_value_heads", self.n_kv_heads),
+            ("head_dim", self.head_dim),
+            ("sliding_window", self.sliding_window),
+            ("max_position_embeddings", self.max_positions),
+        ] {
+            ensure!((1..=MOST_OF_ANYTHING).contains(&value), "{key} = {value}; expected 1 to {MOST_OF_ANYTHING}");
+        }
+        for (key, value) in [
+            ("rms_norm_eps", self.norm_eps),
+            ("query_pre_attn_scalar", self.query_pre_attn_scalar),
+            ("rope_local_base_freq", self.rope_theta_local),
+            ("rope_theta", self.rope_theta_global),
+            ("rope_scaling.factor", self.rope_scale_global),
+        ] {
+            ensure!(value.is_finite() && value > 0.0, "{key} = {value}; expected a number above 0");
+        }
+        Ok(())
     }
 
     pub fn n_layers(&self) -> usize {

@@ -40,7 +40,11 @@ impl Tokenizer {
 
     /// Reads a `tokenizer.json`. Fails where it lacks Gemma's turn tokens.
     pub fn from_bytes(bytes: &[u8], source: &str) -> Result<Tokenizer> {
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| anyhow!("{source} is not a tokenizer: {e}"))?;
+        // The library panics on some damaged files (its issues 2094, 2151); to the user that is one more way to be damaged.
+        let read = std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(bytes));
+        let mut inner = read
+            .map_err(|_| anyhow!("{source} is not a tokenizer: the library that reads it gave up"))?
+            .map_err(|e| anyhow!("{source} is not a tokenizer: {e}"))?;
         // A note that contains "<end_of_turn>" must stay text: turn tokens are put in by id, never parsed.
         inner.set_encode_special_tokens(true);
         let id = |token: &str| {

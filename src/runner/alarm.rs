@@ -218,6 +218,11 @@ impl Truth {
     }
 }
 
+/// Whether a step left out updates, or one of the numbers that must be finite is not.
+pub fn is_broken(report: &StepReport) -> bool {
+    not_finite(report).bad
+}
+
 /// How many of the step's numbers are not finite, updates left out included.
 fn not_finite(report: &StepReport) -> Reading {
     let broken = MUST_BE_FINITE.iter().filter(|key| report.metrics.get(**key).is_some_and(|v| !v.is_finite())).count();

@@ -27,6 +27,11 @@ impl Deadline {
         self.slowest_save = self.slowest_save.max(took);
     }
 
+    /// The machine was suspended for so long: the clock here stood still, the scheduler's went on.
+    pub fn note_sleep(&mut self, slept: Duration) {
+        self.at = self.at.checked_sub(slept).unwrap_or(self.at);
+    }
+
     /// At a step boundary: whether one more step like the slowest so far could end too late.
     pub fn forbids_a_step(&self, now: Instant) -> bool {
         now + self.slowest_step.mul_f64(1.25) + self.end() > self.at

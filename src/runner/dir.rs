@@ -1,7 +1,8 @@
 //! The files of a run directory (design §10).
 
 use std::{
-    fs,
+    fs::{self, DirBuilder},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -23,8 +24,15 @@ impl RunDir {
         Ok(RunDir(root.join(format!("{}-s{}", config.name, config.seed))))
     }
 
+    /// Makes the directory and what is missing above it, for its owner only: it holds notes, and the socket that steers the run.
     pub fn create(&self) -> Result<()> {
-        fs::create_dir_all(self.checkpoints()).with_context(|| format!("cannot create {}", self.checkpoints().display()))
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(self.checkpoints());
+        made.with_context(|| format!("cannot create {}", self.checkpoints().display()))
+    }
+
+    /// Whether others than its owner may write into the directory: then they could put a socket of theirs in the trainer's place.
+    pub fn is_open_to_others(&self) -> bool {
+        fs::metadata(&self.0).is_ok_and(|meta| meta.mode() & 0o022 != 0)
     }
 
     pub fn id(&self) -> String {

@@ -2,6 +2,7 @@
 //! goes to the store, to attached clients and into the caller's channel.
 
 pub mod alarm;
+pub mod clock;
 pub mod deadline;
 mod dir;
 mod evaluate;
@@ -10,6 +11,7 @@ mod labels;
 mod machine;
 mod outlet;
 pub mod room;
+pub mod rows;
 mod run;
 pub mod settings;
 pub mod signals;
@@ -31,7 +33,7 @@ pub use labels::{HandLabels, Labelled};
 pub use outlet::Output;
 pub use sources::{Notes, absolute as load_absolute, load as load_notes};
 
-use crate::config::RunConfig;
+use crate::{config::RunConfig, train::faults::Faults};
 
 /// The training thread drops deep autograd graphs, which recurse.
 const TRAINING_STACK_BYTES: usize = 64 << 20;
@@ -43,6 +45,8 @@ pub struct Options {
     pub dir: PathBuf,
     /// The run saves and ends within this time of its start.
     pub deadline: Option<Duration>,
+    /// What is made to go wrong on purpose; nothing but where a test asks for it.
+    pub faults: Faults,
 }
 
 /// How a run ended.

@@ -3,6 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::Write,
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::{Arc, mpsc::Sender},
     time::{SystemTime, UNIX_EPOCH},
@@ -13,7 +14,7 @@ use anyhow::{Context, Result};
 use crate::{
     attach::{Notice, Server, protocol::Level},
     eval::Scores,
-    task::{StepReport, Text},
+    task::{StepReport, Text, without_secrets},
 };
 
 /// What a run says to whoever started it.
@@ -52,8 +53,12 @@ pub struct Outlet {
 
 impl Outlet {
     pub fn open(server: Arc<Server>, channel: Sender<Output>, log: &Path) -> Result<Outlet> {
-        let log =
-            OpenOptions::new().create(true).append(true).open(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(log)
+            .with_context(|| format!("cannot write {}", log.display()))?;
         Ok(Outlet { server, channel, log })
     }
 
@@ -65,7 +70,7 @@ impl Outlet {
 
     /// Says one line everywhere. A full disk must not end training for the sake of a log line, so its failure is left alone.
     pub fn say(&mut self, level: Level, message: &str) {
-        let text = Text::new(message);
+        let text = Text::new(&without_secrets(message));
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let word = match level {
             Level::Info => "INFO",

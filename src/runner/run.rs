@@ -1,8 +1,10 @@
 //! The life of a run: open or continue, warm up, step, evaluate, save, end.
 
+mod health;
 mod saving;
 mod steering;
 mod tokens;
+mod warmup;
 
 use std::{
     cell::RefCell,
@@ -14,9 +16,12 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use health::Health;
+
 use super::{
     Ending, Options,
     alarm::Alarms,
+    clock::Times,
     deadline::Deadline,
     dir::RunDir,
     evaluate::{Reading, evaluate},
@@ -25,6 +30,7 @@ use super::{
     machine::Watch,
     outlet::{Outlet, Output},
     room,
+    rows::{self, RowPlan},
     settings::Settings,
     signals::Signals,
     sources,
@@ -32,21 +38,19 @@ use super::{
 };
 use crate::{
     attach::{Live, Notice, RunState, Server, protocol::Level},
-    config::{RunConfig, Thinking},
+    config::RunConfig,
     data,
     eval::Scores,
-    model::{Policy, files, lora::Adapter},
+    model::{Policy, files},
     store::{RUN_DB, RunLock, RunMeta, Store, StoreError},
-    task::{LabelledNote, Phase, Sample, Sampling, StepReport, Text, prompt, report::PhaseTiming},
+    task::{LabelledNote, Phase, Sample, StepReport, Text, prompt, report::PhaseTiming, without_secrets},
     train::{
         checkpoint::{self, Origin},
-        sft,
+        sft::Warmup,
         step::{Aborted, Flow, StepOutcome, Trainer},
     },
 };
 
-/// Bytes that must be free again before a step that found the disk full is committed once more.
-const ROOM_FOR_A_STEP: u64 = 16 << 20;
 /// Reports a fresh client needs for its trend lines.
 const TREND_STEPS: u32 = 512;
 
@@ -56,6 +60,10 @@ struct Run {
     store: Store,
     trainer: Trainer,
     warmup: Vec<LabelledNote>,
+    /// Where the warm-up stands, while it is not finished.
+    warmup_stands: Warmup,
+    rows: RowPlan,
+    health: Health,
     held_out: Vec<LabelledNote>,
     outlet: Outlet,
     steer: Steer,
@@ -69,6 +77,7 @@ struct Run {
     /// Best held-out accuracy so far, and its step.
     best: Option<(f64, u32)>,
     started: Instant,
+    clock: Times,
     /// Seconds that earlier starts of this run used.
     seconds_before: f64,
     spelt: tokens::Spelt,
@@ -92,9 +101,12 @@ pub(super) fn run(options: Options, channel: Sender<Output>) -> Result<Ending> {
         Ok(Ending::OutOfTime) => {
             (RunState::Stopping, "stopped", format!("out of time after step {}; the same command continues", run.step))
         }
-        Err(error) => (RunState::Failed, "failed", format!("{error:#}")),
+        Err(error) => (RunState::Failed, "failed", without_secrets(&format!("{error:#}"))),
     };
-    run.store.set_state(word, &message)?;
+    if let Err(error) = run.store.set_state(word, &message) {
+        // How a run ended must not change how it ended; a disk that is full is the likeliest reason.
+        run.outlet.say(Level::Error, &format!("the store cannot note that the run is {word}: {error}"));
+    }
     run.outlet.say(if result.is_err() { Level::Error } else { Level::Info }, &message);
     run.outlet.notice(Notice::Ended { state, message: Text::new(&message) });
     run.tell_ending(state, &message);
@@ -104,7 +116,7 @@ pub(super) fn run(options: Options, channel: Sender<Output>) -> Result<Ending> {
 impl Run {
     fn open(options: Options, channel: Sender<Output>, signals: Signals) -> Result<Run> {
         let started = Instant::now();
-        let Options { config, dir, deadline } = options;
+        let Options { config, dir, deadline, faults } = options;
         if config.threads > 0 {
             // Only the first run of a process can set the pool; one process is one run.
             let _ = rayon::ThreadPoolBuilder::new().num_threads(config.threads).build_global();
@@ -112,11 +124,18 @@ impl Run {
         let dir = RunDir(dir);
         dir.create()?;
         let lock = RunLock::acquire(&dir.0)?;
-        let store = open_store(&dir, &config)?;
+        let mut store = open_store(&dir, &config)?;
         let live = first_picture(&dir, &config, &store)?;
         let server = Arc::new(Server::start(dir.socket(), live)?);
         let mut outlet = Outlet::open(server.clone(), channel, &dir.log())?;
         outlet.say(Level::Info, &format!("run {} in {}", dir.id(), dir.0.display()));
+        if dir.is_open_to_others() {
+            let at = dir.0.display();
+            outlet.say(Level::Warn, &format!("others may write into {at}; close it with: chmod go-w {at}"));
+        }
+        if let Some(remark) = store.remark() {
+            outlet.say(Level::Warn, &remark);
+        }
         let notes = sources::load(&config)?;
         notes.remarks.iter().for_each(|remark| outlet.say(Level::Info, remark));
         let policy = Policy::open(&config.model, config.precision, &config.lora, config.seed, &mut |line| {
@@ -137,7 +156,14 @@ impl Run {
         let (pools, warmup, held_out) = fitting(notes, &config, &policy, &mut outlet)?;
         let [model_hash, tokenizer_hash] = files::hashes(&config.model)?.map(Some);
         let (alarms, labels) = (Alarms::new(&config.alarms), HandLabels::open(&dir.0, &config)?);
-        let trainer = Trainer::new(config, policy, pools);
+        let rows = RowPlan::recall(policy.micro_rows, &store.events()?);
+        let mut trainer = Trainer::new(config, policy, pools);
+        trainer.faults = faults;
+        if !trainer.faults.is_empty() {
+            let what = format!("faults are made on purpose in this run: {:?}", trainer.faults);
+            store.add_event(0, "faults", &what)?;
+            outlet.say(Level::Warn, &what);
+        }
         let origin = Origin { model_hash, tokenizer_hash, ..checkpoint::origin(&trainer)? };
         let machine = Watch::start(server.clone())?;
         let settings = Settings::open(&dir.0, trainer.knobs, &trainer.config.breakpoints)?;
@@ -149,6 +175,9 @@ impl Run {
             store,
             trainer,
             warmup,
+            warmup_stands: Warmup::default(),
+            rows,
+            health: Health::default(),
             held_out,
             outlet,
             steer,
@@ -159,6 +188,7 @@ impl Run {
             alarms,
             best: None,
             started,
+            clock: Times::now(),
             seconds_before: 0.0,
             spelt: tokens::Spelt::default(),
             _lock: lock,
@@ -171,25 +201,8 @@ impl Run {
         Ok(run)
     }
 
-    /// A new run may start from an adapter that was learnt elsewhere.
-    fn start_from_adapter(&mut self) -> Result<()> {
-        let Some(dir) = self.trainer.config.lora.from.clone() else { return Ok(()) };
-        let (policy, lora) = (&mut self.trainer.policy, &self.trainer.config.lora);
-        let adapter = Adapter::load(&policy.model.spec, &dir, policy.model.device())?;
-        anyhow::ensure!(
-            (adapter.rank, adapter.alpha) == (lora.rank, lora.alpha),
-            "{} has rank {} and alpha {}; set lora.rank and lora.alpha to these",
-            dir.display(),
-            adapter.rank,
-            adapter.alpha
-        );
-        policy.adapter = adapter;
-        self.outlet.say(Level::Info, &format!("starting from the adapter in {}", dir.display()));
-        Ok(())
-    }
-
     fn live(&mut self) -> Result<Ending> {
-        self.store.set_state("running", "")?;
+        self.written(|store| store.set_state("running", ""))?;
         self.outlet.notice(Notice::State { state: RunState::Running });
         if self.saved.is_none() && !self.begin()? {
             return self.end();
@@ -199,6 +212,7 @@ impl Run {
             return self.end();
         }
         while self.step < self.trainer.config.steps {
+            self.look_at_the_clock()?;
             self.steer.step_boundary();
             if self.steer.wants_stop() {
                 return self.end();
@@ -224,24 +238,49 @@ impl Run {
         Ok(Ending::Finished)
     }
 
+    fn look_at_the_clock(&mut self) -> Result<()> {
+        let now = Times::now();
+        let odd = now.since(&std::mem::replace(&mut self.clock, now));
+        self.steer.note_sleep(odd.slept);
+        for remark in odd.remarks {
+            let step = self.step;
+            self.written(|store| store.add_event(step, "clock", &remark))?;
+            self.outlet.say(Level::Warn, &remark);
+        }
+        Ok(())
+    }
+
     fn one_step(&mut self, step: u32) -> Result<StepOutcome> {
         // Events and the wait for labels steer the same run, never at once.
         let steer = RefCell::new(&mut self.steer);
         let (labels, outlet) = (&mut self.labels, &mut self.outlet);
         let mut told = false;
+        let vault = checkpoint::vault(&self.dir.checkpoints());
         let mut sift = |samples: &[Arc<Sample>]| {
-            let done = labels.sift(step, samples, &mut |n| {
-                if !std::mem::replace(&mut told, true) {
-                    let what =
-                        format!("step {step}: {n} samples wait for hand labels: key 3, `medserl label`, or resume without them");
-                    outlet.say(Level::Info, &what);
+            let done = loop {
+                let sifted = labels.sift(step, samples, &mut |n| {
+                    if !std::mem::replace(&mut told, true) {
+                        let what = format!(
+                            "step {step}: {n} samples wait for hand labels: key 3, `medserl label`, or resume without them"
+                        );
+                        outlet.say(Level::Info, &what);
+                    }
+                    steer.borrow_mut().wait_for_labels()
+                });
+                match sifted {
+                    Err(error) if saving::is_full(&error) => {
+                        outlet.say(Level::Error, &format!("{error:#}; the run waits and goes on by itself once there is room"));
+                        let goes_on = steer.borrow_mut().wait_until(&|| vault.require_room(saving::ROOM_FOR_A_STEP).is_ok());
+                        anyhow::ensure!(goes_on, Aborted);
+                    }
+                    done => break done?,
                 }
-                steer.borrow_mut().wait_for_labels()
-            })?;
+            };
             steer.borrow_mut().labels_done();
             done.remarks.iter().for_each(|remark| outlet.say(Level::Warn, remark));
             Ok(done.sifted)
         };
+        self.trainer.policy.micro_rows = self.rows.at(step);
         self.trainer.step(step, &mut |event| steer.borrow_mut().watch(event), &mut sift)
     }
 
@@ -257,72 +296,19 @@ impl Run {
         Ok(true)
     }
 
-    fn warm_up(&mut self) -> Result<bool> {
-        let config = self.trainer.config.sft.clone();
-        let n = config.notes.min(self.warmup.len());
-        let style = self.trainer.config.prompt_style();
-        let mut examples = data::examples(&self.warmup, &config, style, self.trainer.config.seed);
-        examples.truncate(n);
-        if config.thinking == Thinking::Own {
-            examples = match self.own_thinking(examples)? {
-                Some(own) => own,
-                None => return Ok(false),
-            };
-        }
-        self.steer.phase(Phase::Warmup, examples.len().div_ceil(config.batch) * config.epochs);
-        let (steer, outlet) = (&mut self.steer, &self.outlet);
-        let mut progress = |done: usize, total: usize| {
-            steer.progress(done, 0);
-            outlet.output(Output::Warmup { done, total });
-            steer.flow() == Flow::Continue
-        };
-        match sft::warm_up(&self.trainer.policy, &examples, &config, &mut progress) {
-            Ok(report) => {
-                let (first, last) = (report.losses.first().copied().unwrap_or(0.0), report.losses.last().copied().unwrap_or(0.0));
-                self.outlet.say(
-                    Level::Info,
-                    &format!("warm-up on {} notes: completion loss {first:.3} to {last:.3} nats a token", examples.len()),
-                );
-                Ok(true)
-            }
-            Err(error) if error.is::<Aborted>() => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// `None` where the run is to end first.
-    fn own_thinking(&mut self, examples: Vec<data::SftExample>) -> Result<Option<Vec<data::SftExample>>> {
-        let doctor = &self.trainer.config.doctor;
-        let sampling = Sampling { temperature: doctor.temperature, max_tokens: doctor.max_tokens };
-        let n = examples.len();
-        self.steer.phase(Phase::Warmup, n);
-        let steer = &mut self.steer;
-        let mut go_on = |done: usize| {
-            steer.progress(done.min(n), 0);
-            steer.flow() == Flow::Continue
-        };
-        match sft::with_own_thinking(&self.trainer.policy, examples, sampling, &mut go_on) {
-            Ok(own) => {
-                self.outlet
-                    .say(Level::Info, &format!("warm-up: {} of {n} completions of the model's own are well-formed", own.len()));
-                Ok(Some(own))
-            }
-            Err(error) if error.is::<Aborted>() => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Evaluates where it is due, so that the scores stand in the step's own report, then commits; a run told to stop only commits.
     fn conclude(&mut self, mut outcome: StepOutcome) -> Result<()> {
         let (every, step) = (self.trainer.config.eval.every, outcome.report.step);
-        if every > 0 && step.is_multiple_of(every) && step < self.trainer.config.steps {
-            if let Some(scores) = self.evaluate_at(step, "step")? {
-                let metrics = &mut outcome.report.metrics;
-                metrics.insert("eval_accuracy".into(), scores.flag_accuracy);
-                metrics.insert("eval_false_positive_rate".into(), scores.false_positive_rate);
-                metrics.insert("eval_pair_accuracy".into(), scores.pair_accuracy);
-                metrics.insert("eval_malformed_rate".into(), scores.malformed_rate);
-            }
+        if every > 0
+            && step.is_multiple_of(every)
+            && step < self.trainer.config.steps
+            && let Some(scores) = self.evaluate_at(step, "step")?
+        {
+            let metrics = &mut outcome.report.metrics;
+            metrics.insert("eval_accuracy".into(), scores.flag_accuracy);
+            metrics.insert("eval_false_positive_rate".into(), scores.false_positive_rate);
+            metrics.insert("eval_pair_accuracy".into(), scores.pair_accuracy);
+            metrics.insert("eval_malformed_rate".into(), scores.malformed_rate);
         }
         self.commit(outcome)
     }
@@ -331,19 +317,26 @@ impl Run {
     fn commit(&mut self, outcome: StepOutcome) -> Result<()> {
         let clock = Instant::now();
         self.steer.phase(Phase::Commit, 0);
-        let StepOutcome { mut report, samples, mut rollouts } = outcome;
-        let samples: Vec<_> = samples.iter().map(|s| s.as_ref().clone()).collect();
+        let StepOutcome { mut report, samples, mut rollouts, fewer_rows } = outcome;
         self.only_kept_traces(&mut rollouts);
-        while let Err(error) = self.store.commit_step(&report, &samples, &rollouts) {
-            anyhow::ensure!(error.is_full() && self.wait_for_room(&error.to_string(), ROOM_FOR_A_STEP), error);
+        if let Some(rows) = fewer_rows {
+            self.written(|store| store.add_event(report.step, rows::IN_STEP, &RowPlan::message(rows)))?;
+            self.rows.note(report.step, rows);
+            self.outlet.say(Level::Warn, &format!("step {}: {}", report.step, RowPlan::message(rows)));
         }
+        let samples: Vec<_> = samples.iter().map(|s| s.as_ref().clone()).collect();
+        self.written(|store| store.commit_step(&report, &samples, &rollouts))?;
         self.step = report.step;
         self.steer.set_step(self.step);
         self.tidy_tokens(self.step, &rollouts);
+        if let Some(first_bad) = self.health.observe(&report) {
+            return self.roll_back(first_bad);
+        }
         self.heed_alarms(&report)?;
         self.heed_breakpoints(&report)?;
         let is_best = self.best.is_some_and(|(_, step)| step == self.step);
-        if is_best || self.step.is_multiple_of(self.trainer.config.checkpoint.every) {
+        // A state that bad steps led to is not worth keeping: the checkpoint before them is where the run may have to go back to.
+        if self.health.is_good() && (is_best || self.step.is_multiple_of(self.trainer.config.checkpoint.every)) {
             self.save()?;
         }
         report.timings.push(PhaseTiming { phase: Phase::Commit, seconds: clock.elapsed().as_secs_f64(), tokens: 0 });
@@ -354,7 +347,7 @@ impl Run {
 
     /// Ends before the last step: a checkpoint of the last complete one, unless nothing was learnt yet.
     fn end(&mut self) -> Result<Ending> {
-        if self.saved.is_some() {
+        if self.saved.is_some() && self.health.is_good() {
             self.save()?;
         }
         Ok(match self.steer.signal() {
@@ -389,7 +382,8 @@ impl Run {
         let mut reader = self.trainer.policy.current()?;
         let Some(graded) = evaluate(&self.held_out, style, max_tokens, &mut reader, &mut watch)? else { return Ok(None) };
         let scores = Scores::with_intervals(&graded, self.trainer.config.seed);
-        self.store.add_eval(step, name, &serde_json::to_value(&scores)?)?;
+        let value = serde_json::to_value(&scores)?;
+        self.written(|store| store.add_eval(step, name, &value))?;
         self.note_score(step, name, scores.flag_accuracy);
         self.outlet.say(
             Level::Info,

@@ -153,6 +153,10 @@ impl Steer {
         self.deadline.iter_mut().for_each(|d| d.note_save(took));
     }
 
+    pub fn note_sleep(&mut self, slept: Duration) {
+        self.deadline.iter_mut().for_each(|d| d.note_sleep(slept));
+    }
+
     /// Waits until `ready`; false where the run is told to end first. Resume asks once more without waiting.
     pub fn wait_until(&mut self, ready: &dyn Fn() -> bool) -> bool {
         self.paused_by = Some(("disk", "the disk is full".to_owned()));

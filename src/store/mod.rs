@@ -14,6 +14,7 @@ mod run;
 pub mod runs;
 mod steps;
 mod traces;
+pub mod volume;
 
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,7 @@ pub use open::RUN_DB;
 pub use run::{RunMeta, RunStatus};
 pub use runs::{RunSummary, delete_run, list_runs, resolve_run, runs_root};
 pub use traces::{ROLLOUTS_DB, tokens_of};
+pub use volume::Volume;
 
 /// An open run store. Readers and the writer are the same type; a read-only one refuses every write.
 #[derive(Debug)]
@@ -36,6 +38,7 @@ pub struct Store {
     path: PathBuf,
     /// rollouts.db of a writer; a reader opens it when it is asked for tokens.
     traces: Option<open::Database>,
+    volume: Volume,
 }
 
 /// What can go wrong with a run store.
@@ -88,6 +91,16 @@ impl Store {
     /// The path of the database file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What the owner of the run should know about where its store lies.
+    pub fn remark(&self) -> Option<String> {
+        let Volume::Network(name) = self.volume else { return None };
+        Some(format!(
+            "{} lies on {name}, a network file system: the store works without its write-ahead log, so that readers may have to \
+             wait, and locks are only as good as the server's; --run-dir or MEDSERL_HOME can name a local disk",
+            self.path.display()
+        ))
     }
 
     /// Changes whenever another connection has committed; a reader that sees the same value may skip its refresh.

@@ -14,7 +14,10 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::{Store, StoreError};
+use super::{
+    Store, StoreError,
+    volume::{self, Volume},
+};
 
 /// The database's name in a run directory.
 pub const RUN_DB: &str = "run.db";
@@ -55,20 +58,29 @@ impl Kind {
 impl Store {
     /// Makes the directory (0700) where needed and new, empty databases (0600) in it; refuses a run.db that exists.
     pub fn create(dir: &Path) -> Result<Store, StoreError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(|source| StoreError::Io { path: dir.to_owned(), source })?;
+        Store::create_on(dir, volume::of(dir))
+    }
+
+    /// [`Store::create`] in a directory that exists, on a file system of this kind.
+    pub fn create_on(dir: &Path, volume: Volume) -> Result<Store, StoreError> {
         check_sqlite()?;
         let path = dir.join(RUN_DB);
         let io = |source| StoreError::Io { path: path.clone(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io)?;
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
             Ok(_) => {}
             Err(e) if e.kind() == ErrorKind::AlreadyExists => return Err(StoreError::Exists { path }),
             Err(e) => return Err(io(e)),
         }
-        let run = Database::writable(&path, &RUN)?;
-        let traces = Store::blank_traces(dir)?;
+        let run = Database::writable(&path, &RUN, volume)?;
+        let traces = Store::blank_traces(dir, volume)?;
         // The directory entry must outlive a power cut as well.
         File::open(dir).and_then(|d| d.sync_all()).map_err(io)?;
-        Ok(Store { conn: run.conn, path, traces: Some(traces) })
+        Ok(Store { conn: run.conn, path, traces: Some(traces), volume })
     }
 
     /// Opens a run directory for the trainer, bringing an older schema up to date.
@@ -77,8 +89,10 @@ impl Store {
         let path = existing(dir)?;
         // Nothing is brought up to date in a file that is not ours.
         Database::connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, "")?.check_header(&RUN)?;
-        let run = Database::writable(&path, &RUN)?;
-        Ok(Store { conn: run.conn, path, traces: Some(Store::writable_traces(dir)?) })
+        let volume = volume::of(dir);
+        let run = Database::writable(&path, &RUN, volume)?;
+        let traces = Some(Store::writable_traces(dir, volume)?);
+        Ok(Store { conn: run.conn, path, traces, volume })
     }
 
     /// Opens run.db for looking only; safe while a trainer writes, and writes nothing itself.
@@ -86,7 +100,7 @@ impl Store {
         check_sqlite()?;
         let path = existing(dir)?;
         let run = Database::read_only(&path, &RUN)?;
-        Ok(Store { conn: run.conn, path, traces: None })
+        Ok(Store { conn: run.conn, path, traces: None, volume: Volume::Local })
     }
 }
 
@@ -99,9 +113,9 @@ pub(super) struct Database {
 
 impl Database {
     /// An existing file, brought up to the newest schema; an empty one becomes a database of this kind.
-    pub(super) fn writable(path: &Path, kind: &Kind) -> Result<Database, StoreError> {
+    pub(super) fn writable(path: &Path, kind: &Kind, volume: Volume) -> Result<Database, StoreError> {
         let mut database = Database::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, "")?;
-        database.use_wal(kind)?;
+        database.use_log(kind, volume)?;
         database.migrate(kind)?;
         Ok(database)
     }
@@ -135,9 +149,12 @@ impl Database {
         result.map_err(|source| StoreError::Sqlite { path: self.path.clone(), source })
     }
 
-    fn use_wal(&self, kind: &Kind) -> Result<(), StoreError> {
-        let mode: String = self.at(self.conn.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0)))?;
-        if mode != "wal" {
+    /// Chooses how commits become durable. A write-ahead log needs memory shared by all who read, which a network file system does
+    /// not have: there the older rollback journal is used, and readers and the writer wait for each other.
+    fn use_log(&self, kind: &Kind, volume: Volume) -> Result<(), StoreError> {
+        let wanted = if volume == Volume::Local { "wal" } else { "delete" };
+        let mode: String = self.at(self.conn.query_row(&format!("PRAGMA journal_mode = {wanted}"), (), |row| row.get(0)))?;
+        if mode != wanted {
             return Err(StoreError::NoWal { path: self.path.clone(), mode });
         }
         let pragmas = format!("PRAGMA synchronous = {}; PRAGMA journal_size_limit = 67108864;", kind.synchronous);

@@ -15,6 +15,7 @@ use super::{
     Store, StoreError,
     open::{Database, TRACES},
     rows::{pack, unpack},
+    volume::Volume,
 };
 use crate::task::{
     Rollout, Trace,
@@ -26,7 +27,7 @@ pub const ROLLOUTS_DB: &str = "rollouts.db";
 
 impl Store {
     /// A fresh file; what an earlier run left there is not this run's.
-    pub(super) fn blank_traces(dir: &Path) -> Result<Database, StoreError> {
+    pub(super) fn blank_traces(dir: &Path, volume: Volume) -> Result<Database, StoreError> {
         for name in ["", "-wal", "-shm"].map(|end| format!("{ROLLOUTS_DB}{end}")) {
             match fs::remove_file(dir.join(&name)) {
                 Err(source) if source.kind() != ErrorKind::NotFound => {
@@ -35,16 +36,16 @@ impl Store {
                 _ => {}
             }
         }
-        Store::writable_traces(dir)
+        Store::writable_traces(dir, volume)
     }
 
     /// The trainer's; a file that was deleted is begun again.
-    pub(super) fn writable_traces(dir: &Path) -> Result<Database, StoreError> {
+    pub(super) fn writable_traces(dir: &Path, volume: Volume) -> Result<Database, StoreError> {
         let path = dir.join(ROLLOUTS_DB);
         let blame = |source| StoreError::Traces { path: path.clone(), source: Box::new(source) };
         let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         made.map_err(|source| blame(StoreError::Io { path: path.clone(), source }))?;
-        Database::writable(&path, &TRACES).map_err(blame)
+        Database::writable(&path, &TRACES, volume).map_err(blame)
     }
 
     /// Keeps the traces of one step's rollouts.

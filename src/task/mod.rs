@@ -32,6 +32,6 @@ pub use reward::{Answer, Reward, Rules, Scheme, Truth};
 pub use rollout::{Completion, Generate, GenerateRequest, Rollout, Sampling, StopReason};
 pub use sample::{GateResult, Injection, Provenance, Sample};
 pub use standing::Standing;
-pub use text::Text;
+pub use text::{Text, without_secrets};
 pub use trace::Trace;
 pub use verdict::{Malformation, Verdict};

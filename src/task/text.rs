@@ -26,6 +26,46 @@ impl Text {
     }
 }
 
+/// Takes out what must not be written down anywhere: access tokens of the hub (`hf_` and eight or more letters, digits or
+/// underscores), credentials and queries of addresses, and what follows the word `Bearer`.
+pub fn without_secrets(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((at, secret)) = next_secret(rest) {
+        clean.push_str(&rest[..at]);
+        clean.push_str("[redacted]");
+        rest = &rest[at + secret..];
+    }
+    clean + rest
+}
+
+/// Where the first secret begins, and its length in bytes.
+fn next_secret(text: &str) -> Option<(usize, usize)> {
+    let token =
+        text.match_indices("hf_").find_map(|(at, _)| Some((at, run(&text[at..], is_token_byte))).filter(|(_, n)| *n >= 11));
+    let bearer = text.match_indices("earer ").find_map(|(at, word)| {
+        let from = at + word.len();
+        Some((from, run(&text[from..], |b| !b.is_ascii_whitespace()))).filter(|(_, n)| *n > 0)
+    });
+    let address = text.match_indices("://").find_map(|(at, word)| {
+        let from = at + word.len();
+        let end = from + run(&text[from..], |b| !b.is_ascii_whitespace() && !b"\"'<>)".contains(&b));
+        let address = &text[from..end];
+        let login = address.split('/').next().and_then(|host| host.rfind('@')).map(|n| (from, n));
+        login.or_else(|| address.find('?').map(|n| (from + n + 1, address.len() - n - 1)).filter(|(_, n)| *n > 0))
+    });
+    [token, bearer, address].into_iter().flatten().filter(|(at, n)| &text[*at..at + n] != "[redacted]").min()
+}
+
+fn is_token_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b == b'_'
+}
+
+/// Bytes at the start of `text` that are of a kind; cut at no character's middle, since only ASCII bytes end it.
+fn run(text: &str, kind: impl Fn(u8) -> bool) -> usize {
+    text.bytes().position(|b| !kind(b)).unwrap_or(text.len())
+}
+
 fn safe_char(c: char) -> char {
     match c {
         '\n' => '\n',

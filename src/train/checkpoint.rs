@@ -13,6 +13,7 @@ pub use super::cursor::{Cursor, Origin, config_hash};
 use super::{
     cursor::{notes_hash, prompt_hash},
     optimizer::Moments,
+    sft::Warmup,
     step::Trainer,
     tensors::{Array, NotFinite, decode, encode, first_not_finite},
     vault::{Choice, Files, Keep, Local, Saved, Vault, VaultError},
@@ -23,6 +24,8 @@ const ADAPTER: &str = "adapter_model.safetensors";
 const ADAPTER_CONFIG: &str = "adapter_config.json";
 const MOMENTS: &str = "optimizer.safetensors";
 const CURSOR: &str = "cursor.json";
+/// There only while the warm-up is not finished.
+const WARMUP: &str = "warmup.json";
 /// Where the adapter's own writer puts its files on their way into the vault; a crash leaves it to the next sweep.
 const SCRATCH: &str = ".stage-adapter";
 
@@ -34,6 +37,8 @@ pub struct Circumstances {
     pub wall_seconds: Option<f64>,
     /// The step that did best on held-out notes; its checkpoint is never pruned.
     pub best: Option<u32>,
+    /// Where the warm-up stands, while it is not finished; the step is 0 then, and the trainer holds the warm-up's own moments.
+    pub warmup: Option<Warmup>,
 }
 
 /// What can be told of a run's origin from the trainer alone; the hashes of model and tokenizer are the caller's to add.
@@ -77,6 +82,9 @@ pub fn save_with(root: &Path, trainer: &Trainer, step: u32, circumstances: &Circ
     let mut files = adapter_files(root, &vault, trainer)?;
     files.insert(MOMENTS.to_owned(), moments_bytes(trainer)?);
     files.insert(CURSOR.to_owned(), serde_json::to_vec_pretty(&cursor)?);
+    if let Some(warmup) = &circumstances.warmup {
+        files.insert(WARMUP.to_owned(), serde_json::to_vec(warmup)?);
+    }
     Ok(vault.save(step, &files, &keep)?)
 }
 
@@ -135,6 +143,18 @@ fn read_cursor(dir: &Path, files: &Files) -> Result<Cursor> {
         ensure!(files.contains_key(needed), "{} has no {needed}", dir.display());
     }
     serde_json::from_slice(&files[CURSOR]).with_context(|| format!("{} is damaged", dir.join(CURSOR).display()))
+}
+
+/// Where the warm-up stood when this checkpoint was made; `None` where it was finished.
+pub fn unfinished_warmup(dir: &Path) -> Result<Option<Warmup>> {
+    let files = vault(dir).read(dir)?;
+    let Some(bytes) = files.get(WARMUP) else { return Ok(None) };
+    Ok(Some(serde_json::from_slice(bytes).with_context(|| format!("{} is damaged", dir.join(WARMUP).display()))?))
+}
+
+/// The newest valid checkpoint of a step before `step`.
+pub fn newest_before(root: &Path, step: u32) -> Option<PathBuf> {
+    list(root).into_iter().find(|(at, dir)| *at < step && verify(dir).is_ok()).map(|(_, dir)| dir)
 }
 
 /// Puts a verified checkpoint's state into the trainer, which stays as it was where anything is wrong.

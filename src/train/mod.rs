@@ -6,6 +6,8 @@ pub mod bench;
 pub mod budget;
 pub mod checkpoint;
 pub mod cursor;
+pub mod faults;
+pub mod guard;
 pub mod loss;
 pub mod optimizer;
 pub mod parity;

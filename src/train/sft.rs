@@ -1,6 +1,7 @@
 //! The supervised warm-up: completion-only loss, the end-of-turn token included, so that the policy learns to stop.
 
 use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
 
 use super::optimizer::{AdamW, Gradients, Moments, Schedule};
 use crate::{
@@ -10,49 +11,81 @@ use crate::{
     task::{Generate, GenerateRequest, Sampling, verdict},
 };
 
-/// Mean completion loss of each optimizer step, nats per token.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct WarmupReport {
+/// Where a warm-up stands, beside the adapter and its moments: with these three it goes on to the same bits after a kill.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Warmup {
+    /// Examples the base model has thought about, where the experiment asks for its own thinking.
+    pub thought: usize,
+    /// What came of them: those whose completion was well-formed.
+    pub own: Vec<SftExample>,
+    /// Mean completion loss of each optimizer step taken, nats per token.
     pub losses: Vec<f64>,
     pub n_tokens: u64,
 }
 
-/// Trains the adapter on the examples. `progress(steps done, steps in all)` returns false to abort, which is an error.
+/// The optimizer steps of a warm-up, to be taken one by one so that the caller can save in between.
+pub struct Lessons {
+    encoded: Vec<(Vec<u32>, Vec<u32>)>,
+    batch: usize,
+    n_steps: usize,
+    schedule: Schedule,
+}
+
+impl Lessons {
+    pub fn new(policy: &Policy, examples: &[SftExample], config: &SftConfig) -> Result<Lessons> {
+        let encoded: Vec<(Vec<u32>, Vec<u32>)> = examples
+            .iter()
+            .map(|e| Ok((policy.tokenizer.encode_chat(&e.chat)?, policy.tokenizer.encode_completion(&e.completion)?)))
+            .collect::<Result<_>>()?;
+        let n_steps = encoded.len().div_ceil(config.batch) * config.epochs;
+        let schedule = Schedule {
+            peak: config.learning_rate,
+            min_ratio: 0.1,
+            warmup_steps: (n_steps as u64).div_ceil(20),
+            total_steps: n_steps as u64,
+        };
+        Ok(Lessons { encoded, batch: config.batch, n_steps, schedule })
+    }
+
+    /// Optimizer steps in all.
+    pub fn n_steps(&self) -> usize {
+        self.n_steps
+    }
+
+    /// Takes the next optimizer step; nothing has changed where it fails, [`OutOfMemory`](crate::model::room::OutOfMemory) among
+    /// the reasons.
+    pub fn step(&self, policy: &Policy, moments: &mut Moments, warmup: &mut Warmup) -> Result<()> {
+        let per_epoch = self.encoded.len().div_ceil(self.batch).max(1);
+        let at = warmup.losses.len() % per_epoch * self.batch;
+        let batch = &self.encoded[at..self.encoded.len().min(at + self.batch)];
+        let (mut grads, loss, n_tokens) = gradients(policy, batch)?;
+        let norm = grads.clip(1.0);
+        ensure!(norm.is_finite(), "the warm-up gradient is not finite; lower sft.learning_rate");
+        // + 1: a first step at rate 0 would waste one of few.
+        let learning_rate = self.schedule.at(moments.steps + 1);
+        let adamw = AdamW { betas: (0.9, 0.95), eps: 1e-8, weight_decay: 0.0 };
+        adamw.step(policy.adapter.vars(), &grads, moments, learning_rate, |_| true)?;
+        warmup.losses.push(loss);
+        warmup.n_tokens += n_tokens;
+        Ok(())
+    }
+}
+
+/// A whole warm-up in one go. `progress(steps done, steps in all)` returns false to abort, which is an error.
 pub fn warm_up(
     policy: &Policy,
     examples: &[SftExample],
     config: &SftConfig,
     progress: &mut dyn FnMut(usize, usize) -> bool,
-) -> Result<WarmupReport> {
-    let encoded: Vec<(Vec<u32>, Vec<u32>)> = examples
-        .iter()
-        .map(|e| Ok((policy.tokenizer.encode_chat(&e.chat)?, policy.tokenizer.encode_completion(&e.completion)?)))
-        .collect::<Result<_>>()?;
-    let n_steps = encoded.len().div_ceil(config.batch) * config.epochs;
-    let schedule = Schedule {
-        peak: config.learning_rate,
-        min_ratio: 0.1,
-        warmup_steps: (n_steps as u64).div_ceil(20),
-        total_steps: n_steps as u64,
-    };
-    let adamw = AdamW { betas: (0.9, 0.95), eps: 1e-8, weight_decay: 0.0 };
-    let mut moments = Moments::zeros(policy.adapter.vars());
-    let mut report = WarmupReport::default();
-    for _epoch in 0..config.epochs {
-        for batch in encoded.chunks(config.batch) {
-            let (grads, loss, n_tokens) = gradients(policy, batch)?;
-            let mut grads = grads;
-            let norm = grads.clip(1.0);
-            ensure!(norm.is_finite(), "the warm-up gradient is not finite; lower sft.learning_rate");
-            // + 1: a first step at rate 0 would waste one of few.
-            let learning_rate = schedule.at(moments.steps + 1);
-            adamw.step(policy.adapter.vars(), &grads, &mut moments, learning_rate, |_| true)?;
-            report.losses.push(loss);
-            report.n_tokens += n_tokens;
-            ensure!(progress(report.losses.len(), n_steps), super::step::Aborted);
-        }
+) -> Result<Warmup> {
+    let lessons = Lessons::new(policy, examples, config)?;
+    let (mut moments, mut warmup) = (Moments::zeros(policy.adapter.vars()), Warmup::default());
+    while warmup.losses.len() < lessons.n_steps() {
+        lessons.step(policy, &mut moments, &mut warmup)?;
+        ensure!(progress(warmup.losses.len(), lessons.n_steps()), super::step::Aborted);
     }
-    Ok(report)
+    Ok(warmup)
 }
 
 /// Notes the base model thinks about in one call.
@@ -60,27 +93,21 @@ const CHUNK: usize = 64;
 /// Apart from the Scribe's and the Doctor's draws.
 const STREAM: u64 = 1 << 61;
 
-/// Replaces the templated thinking of each example by the base model's own, drawn at `sampling`; an example whose completion
-/// is malformed is left out. `go_on` is asked between calls; false aborts, which is an error.
-pub fn with_own_thinking(
-    policy: &Policy,
-    examples: Vec<SftExample>,
-    sampling: Sampling,
-    go_on: &mut dyn FnMut(usize) -> bool,
-) -> Result<Vec<SftExample>> {
-    let mut own = Vec::with_capacity(examples.len());
-    for (c, chunk) in examples.chunks(CHUNK).enumerate() {
-        let request = |i: usize, e: &SftExample| GenerateRequest {
-            chat: e.chat.clone(),
-            n_completions: 1,
-            stream: STREAM | (c * CHUNK + i) as u64,
-        };
-        let requests: Vec<GenerateRequest> = chunk.iter().enumerate().map(|(i, e)| request(i, e)).collect();
-        let completions = policy.base().generate(&requests, sampling, &mut |_, _, _| true)?;
-        ensure!(go_on((c + 1) * CHUNK), super::step::Aborted);
-        own.extend(chunk.iter().zip(&completions).filter_map(|(example, c)| own_thinking(example, &c[0].text)));
-    }
-    Ok(own)
+/// Replaces the templated thinking of the next few examples by the base model's own, drawn at `sampling`; an example whose
+/// completion is malformed is left out.
+pub fn think(policy: &Policy, examples: &[SftExample], sampling: Sampling, warmup: &mut Warmup) -> Result<()> {
+    let first = warmup.thought;
+    let chunk = &examples[first..examples.len().min(first + CHUNK)];
+    let request = |i: usize, e: &SftExample| GenerateRequest {
+        chat: e.chat.clone(),
+        n_completions: 1,
+        stream: STREAM | (first + i) as u64,
+    };
+    let requests: Vec<GenerateRequest> = chunk.iter().enumerate().map(|(i, e)| request(i, e)).collect();
+    let completions = policy.base().generate(&requests, sampling, &mut |_, _, _| true)?;
+    warmup.own.extend(chunk.iter().zip(&completions).filter_map(|(example, c)| own_thinking(example, &c[0].text)));
+    warmup.thought += chunk.len();
+    Ok(())
 }
 
 fn own_thinking(example: &SftExample, written: &str) -> Option<SftExample> {
@@ -105,6 +132,7 @@ fn gradients(policy: &Policy, batch: &[(Vec<u32>, Vec<u32>)]) -> Result<(Gradien
         rest = later;
         let mut tokens = TokenBatch::default();
         now.iter().for_each(|(prompt, completion)| tokens.push(prompt, &[completion]));
+        policy.reserve(tokens.n_rows())?;
         let slopes = |logprobs: &[f32], _entropies: &[f32]| {
             loss_sum -= logprobs.iter().map(|l| f64::from(*l)).sum::<f64>() / total as f64;
             vec![-1.0 / total as f32; logprobs.len()]

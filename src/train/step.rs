@@ -9,10 +9,12 @@
 
 use std::{cell::RefCell, sync::Arc, time::Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::{
     algo::Algo,
+    faults::{Fault, Faults},
+    guard::{self, Backup, MOST_HALVINGS},
     optimizer::{Moments, Schedule},
     update::{PromptGroup, Trajectory, UpdateReport, reference_logprobs, total_rows, update},
 };
@@ -66,6 +68,8 @@ pub struct StepOutcome {
     pub report: StepReport,
     pub samples: Vec<Arc<Sample>>,
     pub rollouts: Vec<Rollout>,
+    /// The rows of a micro-batch from now on, where memory ran out in this step and the update was made again with fewer.
+    pub fewer_rows: Option<usize>,
 }
 
 /// Everything that learning changes, and what it learns from.
@@ -79,6 +83,8 @@ pub struct Trainer {
     pub moments: Moments,
     /// Edits that an injection must not repeat: the corpus's and the run's own.
     pub known: scribe::Pool,
+    /// What is made to go wrong on purpose; nothing where nobody asked for it.
+    pub faults: Faults,
 }
 
 /// Tokens the Scribe writes between two looks at the controls.
@@ -91,10 +97,15 @@ impl Trainer {
     pub fn new(config: RunConfig, policy: Policy, pools: Pools) -> Trainer {
         let moments = Moments::zeros(policy.adapter.vars());
         let algo = Algo::resolve(&config.algo);
-        let known = scribe::Pool::new(config.scribe.novelty_for(config.data.source), &pools.errors);
+        let known = known_errors(&config, &pools);
         let knobs =
             Knobs { temperature: config.doctor.temperature, learning_rate: algo.learning_rate, label_gate: config.labels.gate };
-        Trainer { config, knobs, policy, algo, pools, moments, known }
+        Trainer { config, knobs, policy, algo, pools, moments, known, faults: Faults::default() }
+    }
+
+    /// Forgets the edits of this run; those of steps that stand are to be learnt again.
+    pub fn forget_edits(&mut self) {
+        self.known = known_errors(&self.config, &self.pools);
     }
 
     /// Runs step `step` (counted from 1). `watch` hears everything and can abort up to the update; after that a step completes.
@@ -106,6 +117,7 @@ impl Trainer {
         sift: &mut dyn FnMut(&[Arc<Sample>]) -> Result<Sifted>,
     ) -> Result<StepOutcome> {
         let mut report = StepReport { step, ..StepReport::default() };
+        let rows_before = self.policy.micro_rows;
 
         // 1. The Scribe: a quarter per quadrant of accepted samples.
         let clock = Instant::now();
@@ -142,7 +154,7 @@ impl Trainer {
         // 5. REINFORCE++: advantages, clipped loss, gradients, AdamW.
         let clock = Instant::now();
         // Hand labels can leave nothing to learn from.
-        let (mut updated, tokens) = if rollouts.is_empty() { Default::default() } else { self.learn(&rollouts, watch)? };
+        let (mut updated, tokens) = if rollouts.is_empty() { Default::default() } else { self.learn(step, &rollouts, watch)? };
         let flat = updated.advantages.iter().flatten().zip(std::mem::take(&mut updated.traces));
         for (rollout, (advantage, mut trace)) in rollouts.iter_mut().zip(flat) {
             trace.alternatives = std::mem::take(&mut rollout.completion.alternatives);
@@ -152,7 +164,8 @@ impl Trainer {
 
         fill(&mut report, &rollouts, &samples, &updated);
         self.known.learn(samples.iter().map(|sample| sample.as_ref()));
-        Ok(StepOutcome { report, samples, rollouts })
+        let fewer_rows = Some(self.policy.micro_rows).filter(|rows| *rows != rows_before);
+        Ok(StepOutcome { report, samples, rollouts, fewer_rows })
     }
 
     fn write_samples(
@@ -243,9 +256,37 @@ impl Trainer {
         rollouts
     }
 
-    fn learn(&mut self, rollouts: &[Rollout], watch: &mut dyn FnMut(Event) -> Flow) -> Result<(UpdateReport, u64)> {
-        let groups = self.prompt_groups(rollouts)?;
+    /// One policy update. Where memory runs out it is undone and made again in smaller micro-batches; where it leaves a number
+    /// that is not finite it is undone and counted.
+    fn learn(&mut self, step: u32, rollouts: &[Rollout], watch: &mut dyn FnMut(Event) -> Flow) -> Result<(UpdateReport, u64)> {
+        let mut groups = self.prompt_groups(rollouts)?;
+        if self.faults.strikes(Fault::NotFinite, step) {
+            groups[0].completions[0].rollout_logprobs[0] = f32::NAN;
+        }
         ask(watch, Event::Phase { phase: Phase::Update, total: total_rows(&groups, &self.algo) })?;
+        let backup = Backup::of(&self.policy, &self.moments)?;
+        for _ in 0..MOST_HALVINGS {
+            match self.learn_once(step, &groups, watch) {
+                Ok(learnt) if guard::is_sound(&self.policy, &self.moments)? => return Ok(learnt),
+                Ok((report, tokens)) => {
+                    backup.put_back(&self.policy, &mut self.moments)?;
+                    return Ok((UpdateReport { n_skipped: report.n_skipped + 1, ..report }, tokens));
+                }
+                Err(error) => {
+                    backup.put_back(&self.policy, &mut self.moments)?;
+                    self.policy.micro_rows = guard::smaller(error, self.policy.micro_rows)?;
+                }
+            }
+        }
+        self.learn_once(step, &groups, watch).context(guard::ADVICE)
+    }
+
+    fn learn_once(
+        &mut self,
+        step: u32,
+        groups: &[PromptGroup],
+        watch: &mut dyn FnMut(Event) -> Flow,
+    ) -> Result<(UpdateReport, u64)> {
         let mut tokens = 0;
         let mut progress = |done: usize, _total: usize| {
             tokens = done as u64;
@@ -254,10 +295,17 @@ impl Trainer {
         };
         let schedule = self.schedule();
         let temperature = self.knobs.temperature;
-        let reference = reference_logprobs(&self.policy, &groups, temperature)?;
-        let report =
-            update(&self.policy, &groups, &reference, &self.algo, temperature, &schedule, &mut self.moments, &mut progress)?;
-        Ok((report, tokens))
+        let reference = reference_logprobs(&self.policy, groups, temperature)?;
+        let refuse_in = match () {
+            () if self.faults.strikes(Fault::OutOfMemory, step) => 1,
+            () if self.faults.strikes(Fault::OutOfMemoryLater, step) => 2,
+            () => 0,
+        };
+        self.policy.room.refuse_in(refuse_in);
+        let updated =
+            update(&self.policy, groups, &reference, &self.algo, temperature, &schedule, &mut self.moments, &mut progress);
+        self.policy.room.refuse_in(0);
+        Ok((updated?, tokens))
     }
 
     fn prompt_groups(&self, rollouts: &[Rollout]) -> Result<Vec<PromptGroup>> {
@@ -287,6 +335,10 @@ impl Trainer {
             total_steps: total,
         }
     }
+}
+
+fn known_errors(config: &RunConfig, pools: &Pools) -> scribe::Pool {
+    scribe::Pool::new(config.scribe.novelty_for(config.data.source), &pools.errors)
 }
 
 /// A writer that can be stopped between tokens.

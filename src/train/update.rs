@@ -172,6 +172,7 @@ pub fn reference_logprobs(policy: &Policy, groups: &[PromptGroup], temperature: 
     let ids: Vec<usize> = (0..groups.len()).collect();
     for micro in micro_batches(groups, &ids, policy.micro_rows) {
         let batch = token_batch(groups, &micro);
+        policy.reserve(batch.n_rows())?;
         let (logprobs, _) = batch.score_with(&policy.model, None, temperature, &mut buffers)?;
         all.extend(batch.spans.iter().map(|(first, len)| logprobs[*first..first + len].to_vec()));
     }
@@ -236,6 +237,7 @@ impl Micro<'_> {
         buffers: &mut Buffers,
     ) -> Result<()> {
         let batch = token_batch(self.groups, self.ids);
+        policy.reserve(batch.n_rows())?;
         let slopes = |logprobs: &[f32], entropies: &[f32]| {
             sums.entropy += entropies.iter().map(|e| f64::from(*e)).sum::<f64>();
             self.slopes(algo, (logprobs, entropies), &batch.spans, sums)

@@ -56,7 +56,12 @@ impl Home {
 
     /// Runs to the end. Neither stream may ever hold an escape byte: both are pipes.
     pub fn run(&self, args: &[&str]) -> Outcome {
-        let output = self.command(args).output().unwrap();
+        self.run_with(args, &[])
+    }
+
+    /// [`Home::run`] with more in the environment.
+    pub fn run_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Outcome {
+        let output = self.command(args).envs(environment.iter().copied()).output().unwrap();
         for stream in [&output.stdout, &output.stderr] {
             assert!(!stream.contains(&0x1b), "{args:?} writes escape codes into a pipe: {}", String::from_utf8_lossy(stream));
         }
@@ -145,4 +150,20 @@ pub fn demo(steps: &str) -> Vec<&str> {
     let mut args = vec!["demo", "--headless", "--json", "--steps", steps];
     SMALL.iter().for_each(|set| args.extend(["--set", set]));
     args
+}
+
+/// [`demo`] with a model of a few thousand weights: a step takes a fraction of a second, and a run with a warm-up a few.
+pub fn tiny(steps: &str, more: &[&str]) -> Vec<String> {
+    let mut args: Vec<String> = demo(steps).into_iter().map(str::to_owned).collect();
+    let model = format!("model={}", crate::tiny_folder::folder().display());
+    let sets = [model.as_str(), "prompts=brief", "algo.batch=4", "sft.notes=16", "sft.batch=2", "doctor.max_tokens=12"];
+    for set in sets.iter().chain(more) {
+        args.extend(["--set".to_owned(), (*set).to_owned()]);
+    }
+    args
+}
+
+/// Arguments as the calls take them.
+pub fn words(args: &[String]) -> Vec<&str> {
+    args.iter().map(String::as_str).collect()
 }

@@ -325,6 +325,8 @@ fn adamw_steps() {
         let vars = vec![("w".to_owned(), Var::from_slice(&start, n, &Device::Cpu).unwrap())];
         let mut moments = Moments::zeros(&vars);
         let (mut w, mut m, mut v) = (wide(&start), vec![0f64; n], vec![0f64; n]);
+        // What the first moment sums, without its signs: gradients can cancel, and rounding is a share of the terms.
+        let mut terms = vec![0f64; n];
         let (b1, b2) = rule.betas;
         for t in 1..=3 {
             let bound = draws.pick(&[1e-4, 1.0]);
@@ -333,12 +335,13 @@ fn adamw_steps() {
             for i in 0..n {
                 let g = f64::from(g[i]);
                 (m[i], v[i]) = (b1 * m[i] + (1.0 - b1) * g, b2 * v[i] + (1.0 - b2) * g * g);
+                terms[i] = b1 * terms[i] + (1.0 - b1) * g.abs();
                 let (mh, vh) = (m[i] / (1.0 - b1.powi(t)), v[i] / (1.0 - b2.powi(t)));
                 w[i] = w[i] * (1.0 - lr * rule.weight_decay) - lr * mh / (vh.sqrt() + rule.eps);
             }
         }
         near(case, "weights", &flat(vars[0].1.as_tensor()), &w, 2e-6, 1.0);
-        near(case, "first moment", &moments.first[0], &m, 1e-6, 1e-4);
+        near(case, "first moment", &moments.first[0], &m, 1e-6, terms.iter().fold(1e-4, |top, t| t.max(top)));
         near(case, "second moment", &moments.second[0], &v, 1e-6, 1e-8);
     });
 }

@@ -1,18 +1,32 @@
 //! How a run is kept safe: going on from a checkpoint, saving one, waiting for room, heeding alarms.
 
-use std::time::Instant;
+use std::{io::ErrorKind, time::Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::Run;
+use super::{Run, health::Health};
 use crate::{
     attach::protocol::Level,
-    runner::outlet::Output,
+    runner::{alarm::Alarms, outlet::Output, rows::RowPlan},
+    store::{Store, StoreError},
     train::{
         checkpoint::{self, Circumstances, Cursor},
+        sft::Warmup,
         vault::{Chosen, VaultError},
     },
 };
+
+/// Bytes that must be free again before something that found the disk full is written once more.
+pub(super) const ROOM_FOR_A_STEP: u64 = 16 << 20;
+
+/// Whether an error says that the disk is full.
+pub(super) fn is_full(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|e| matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+    })
+}
 
 impl Run {
     /// Goes on from the newest valid checkpoint, if there is one; an invalid one is named and passed over.
@@ -34,26 +48,30 @@ impl Run {
     }
 
     fn go_on_from(&mut self, chosen: &Chosen<Cursor>) -> Result<()> {
+        // What memory allowed then is part of the bits: the checkpoint is compared with the plan of its own step.
+        self.rows = RowPlan::recall(self.trainer.policy.micro_rows, &self.store.events()?);
+        self.trainer.policy.micro_rows = self.rows.at(chosen.step);
+        self.origin.micro_batch_plan = checkpoint::origin(&self.trainer)?.micro_batch_plan;
         let differences = chosen.value.differences(&self.origin, env!("CARGO_PKG_VERSION"));
         if !differences.forbidden.is_empty() {
             bail!("{} cannot be continued: {}; start over with --fresh", self.dir.0.display(), differences.forbidden.join("; "));
         }
         let cursor = checkpoint::restore(&chosen.dir, &mut self.trainer)?;
         differences.notable.iter().for_each(|what| self.outlet.say(Level::Warn, &format!("{what}; the last bits may differ")));
-        (self.step, self.saved) = (cursor.step, Some(chosen.step));
         self.seconds_before = cursor.wall_seconds.unwrap_or(0.0);
+        match checkpoint::unfinished_warmup(&chosen.dir)? {
+            Some(warmup) => self.warmup_stands = warmup,
+            None => (self.step, self.saved) = (cursor.step, Some(chosen.step)),
+        }
         Ok(())
     }
 
     /// Brings the store, the alarms and the callers to where the checkpoint stands.
     fn recall(&mut self) -> Result<()> {
-        let discarded = self.store.discard_after(self.step)?;
-        for step in 1..=self.step {
-            self.trainer.known.learn(&self.store.samples(step)?);
-        }
         if let Some(saved) = self.saved {
             self.outlet.say(Level::Info, &format!("continuing after step {saved}"));
         }
+        let discarded = self.rebuild()?;
         let last = self.store.last_step()?.unwrap_or(0);
         if last < self.step {
             let lost = self.step - last;
@@ -61,14 +79,8 @@ impl Run {
                 .say(Level::Warn, &format!("the store ends at step {last}: {lost} steps before the checkpoint are not in it"));
         }
         for eval in self.store.evals()? {
-            let accuracy = eval.value.get("flag_accuracy").and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN);
-            self.note_score(eval.step, &eval.name, accuracy);
             let scores = Box::new(serde_json::from_value(eval.value).context("a stored evaluation cannot be read")?);
             self.outlet.output(Output::Recalled { name: eval.name, scores });
-        }
-        for report in self.store.reports(0)? {
-            // Told when they were raised.
-            let _ = (self.alarms.observe(&report), self.steer.observe(&report));
         }
         for kind in self.alarms.active() {
             self.outlet.say(Level::Warn, &format!("alarm {} is still raised", kind.name()));
@@ -79,18 +91,47 @@ impl Run {
         Ok(())
     }
 
+    /// Brings everything that follows from the committed steps to where `self.step` is; how many later ones were discarded.
+    pub(super) fn rebuild(&mut self) -> Result<usize> {
+        let step = self.step;
+        let discarded = self.written(|store| store.discard_after(step))?;
+        self.trainer.forget_edits();
+        for step in 1..=self.step {
+            self.trainer.known.learn(&self.store.samples(step)?);
+        }
+        self.best = None;
+        for eval in self.store.evals()? {
+            let accuracy = eval.value.get("flag_accuracy").and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN);
+            self.note_score(eval.step, &eval.name, accuracy);
+        }
+        (self.alarms, self.health) = (Alarms::new(&self.trainer.config.alarms), Health::default());
+        for report in self.store.reports(0)? {
+            // Told when they were raised.
+            let _ = (self.alarms.observe(&report), self.health.observe(&report), self.steer.observe(&report));
+        }
+        Ok(discarded)
+    }
+
     /// Saves the last complete step, unless that is done. Waits where the disk is full.
     pub(super) fn save(&mut self) -> Result<()> {
-        if self.saved == Some(self.step) {
-            return Ok(());
+        if self.saved != Some(self.step) {
+            self.write_checkpoint(None)?;
+            self.saved = Some(self.step);
         }
+        Ok(())
+    }
+
+    /// Writes a checkpoint of this moment; `warmup` says where an unfinished warm-up stands.
+    pub(super) fn write_checkpoint(&mut self, warmup: Option<&Warmup>) -> Result<()> {
         let clock = Instant::now();
         let root = self.dir.checkpoints();
+        self.origin.micro_batch_plan = checkpoint::origin(&self.trainer)?.micro_batch_plan;
         loop {
             let circumstances = Circumstances {
                 origin: self.origin.clone(),
                 wall_seconds: Some(self.seconds_before + self.started.elapsed().as_secs_f64()),
                 best: self.best.map(|(_, step)| step),
+                warmup: warmup.cloned(),
             };
             let error = match checkpoint::save_with(&root, &self.trainer, self.step, &circumstances) {
                 Ok(saved) => {
@@ -108,8 +149,17 @@ impl Run {
             }
         }
         self.steer.note_save(clock.elapsed());
-        self.saved = Some(self.step);
         Ok(())
+    }
+
+    /// A change of the store, made again once there is room where the disk is full.
+    pub(super) fn written<T>(&mut self, mut write: impl FnMut(&mut Store) -> Result<T, StoreError>) -> Result<T> {
+        loop {
+            match write(&mut self.store) {
+                Err(error) if error.is_full() && self.wait_for_room(&error.to_string(), ROOM_FOR_A_STEP) => {}
+                other => return Ok(other?),
+            }
+        }
     }
 
     /// Pauses until so many bytes are free; false where the run is told to end first.

@@ -104,7 +104,7 @@ impl<D: Disk> Vault<D> {
     }
 
     /// Takes a folder out of the list in one act, then removes it: a crash in between leaves something to sweep, not a ruin.
-    fn discard(&self, dir: &Path) -> Result<(), VaultError> {
+    pub fn discard(&self, dir: &Path) -> Result<(), VaultError> {
         let io = |source| VaultError::Io { path: dir.to_owned(), source };
         let name = dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let gone = self.root.join(format!("{GONE}{name}"));

@@ -1,0 +1,79 @@
+//! Running one parser over many cases, and saying what came of it.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+
+use super::mutate::mutate;
+use crate::figure::figure;
+
+/// A case longer than this counts as a hang in a full run.
+const HANG: Duration = Duration::from_secs(20);
+
+/// Says which input it was when a parser panics.
+struct Witness<'a> {
+    name: &'a str,
+    case: u64,
+    bytes: &'a [u8],
+}
+
+impl Drop for Witness<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let head = &self.bytes[..self.bytes.len().min(400)];
+            eprintln!("{} case {} of {} bytes: {}", self.name, self.case, self.bytes.len(), head.escape_ascii());
+        }
+    }
+}
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|n| n.parse().unwrap())
+}
+
+/// Peak memory of this process, in MiB.
+fn peak_mib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).map_or(0, |kib| kib / 1024)
+}
+
+/// Feeds `parse` with mutations; it says whether the input was accepted. Every entry of the corpus must be.
+pub fn fuzz(name: &str, corpus: &[Vec<u8>], words: &[&str], quick: u64, parse: &mut dyn FnMut(&[u8]) -> bool) {
+    let full = setting("MEDSERL_FUZZ_CASES").is_some() || setting("MEDSERL_FUZZ_SECONDS").is_some();
+    let most = setting("MEDSERL_FUZZ_CASES").unwrap_or(if full { u64::MAX } else { quick });
+    let seconds = setting("MEDSERL_FUZZ_SECONDS").map(Duration::from_secs);
+    for (at, entry) in corpus.iter().enumerate() {
+        assert!(parse(entry), "entry {at} of the corpus is refused: {}", entry.escape_ascii());
+    }
+    let memory = peak_mib();
+    let seed = setting("MEDSERL_FUZZ_SEED").unwrap_or(1);
+    let random = &mut ChaCha8Rng::seed_from_u64(seed);
+    let (started, mut slowest, mut cases, mut accepted) = (Instant::now(), Duration::ZERO, 0, 0);
+    while cases < most && seconds.is_none_or(|limit| started.elapsed() < limit) {
+        let bytes = mutate(random, corpus, words);
+        let witness = Witness { name, case: cases, bytes: &bytes };
+        let clock = Instant::now();
+        accepted += u64::from(parse(&bytes));
+        let took = clock.elapsed();
+        assert!(!full || took < HANG, "case {cases} took {took:?}");
+        slowest = slowest.max(took);
+        drop(witness);
+        cases += 1;
+    }
+    assert!(accepted > 0 && accepted < cases, "{name}: {accepted} of {cases} accepted: the cases are one-sided");
+    if full {
+        let grown = peak_mib().saturating_sub(memory);
+        figure(
+            "R16-R20",
+            &format!("{name}: mutated input, seed {seed}"),
+            &format!(
+                "{cases} inputs in {} s ({accepted} accepted): 0 panics, 0 hangs (slowest {} ms), peak memory +{grown} MiB",
+                started.elapsed().as_secs(),
+                slowest.as_millis()
+            ),
+        );
+    }
+}
