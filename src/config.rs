@@ -10,6 +10,8 @@ mod checkpoint;
 mod hooks;
 #[path = "config/labels.rs"]
 mod labels;
+#[path = "config/place.rs"]
+mod place;
 #[path = "config/reward.rs"]
 mod reward;
 #[path = "config/scribe.rs"]
@@ -23,6 +25,7 @@ pub use alarms::{AlarmKind, AlarmsConfig};
 pub use checkpoint::CheckpointConfig;
 pub use hooks::HooksConfig;
 pub use labels::LabelsConfig;
+pub use place::Place;
 pub use reward::RewardConfig;
 pub use scribe::{Novelty, ScribeConfig, ScribePolicy};
 
@@ -53,6 +56,8 @@ pub struct RunConfig {
     pub model: String,
     /// How the frozen weights are kept in memory.
     pub precision: Precision,
+    /// `cpu`, `cuda` or `cuda:N`; never another one than asked for.
+    pub device: Place,
     pub prompts: Option<PromptStyle>,
     /// Compute threads; 0 uses every core.
     pub threads: usize,
@@ -82,6 +87,7 @@ impl Default for RunConfig {
             steps: 100,
             model: "nano".into(),
             precision: Precision::default(),
+            device: Place::default(),
             prompts: None,
             threads: 0,
             breakpoints: Vec::new(),

@@ -1,6 +1,7 @@
 //! The program as its users meet it: arguments in, exit code, lines and files out.
 
 mod bad_input;
+mod device;
 mod export;
 mod faults;
 mod interrupted;

@@ -8,6 +8,7 @@ mod hub;
 mod matrix;
 mod ops;
 mod plain;
+mod portable;
 mod properties;
 mod template;
 mod tiny;

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::{
-    config::Precision,
-    model::policy::MICRO_ROWS,
+    config::{Place, Precision},
+    model::{place::cap_memory, policy::MICRO_ROWS},
     train::bench::{Arithmetic, Bench, Ceilings, Shape, Times, Work, ceilings, peak_memory, reset_peak_memory},
 };
 
@@ -35,6 +35,12 @@ enum PrecisionName {
 pub struct Args {
     #[arg(long, value_enum, default_value = "tiny")]
     shape: ShapeName,
+    /// Where to compute: cpu, cuda or cuda:N
+    #[arg(long, default_value_t = Place::Cpu)]
+    device: Place,
+    /// Leave so much of the GPU's memory free, GiB: as on a smaller card
+    #[arg(long, value_name = "GIB")]
+    memory_cap: Option<usize>,
     /// How the frozen weights are kept
     #[arg(long, value_enum, default_value = "f32")]
     precision: PrecisionName,
@@ -84,10 +90,11 @@ pub fn run(args: &Args) -> Result<()> {
         prompt_tokens: args.prompt_tokens,
         completion_tokens: args.completion_tokens,
     };
+    let _cap = args.memory_cap.map(|gib| cap_memory(args.device, gib << 30)).transpose()?;
     let ceilings = ceilings();
     // The bandwidth measurement reads half a gigabyte, which is no part of the step.
     reset_peak_memory();
-    let mut bench = Bench::new(shape, precision, work, args.micro_rows)?;
+    let mut bench = Bench::new(args.device, shape, precision, work, args.micro_rows)?;
     bench.repeat()?;
     let (mut ours, mut peers) = (Vec::new(), Vec::new());
     for _ in 0..args.reps {
@@ -95,8 +102,15 @@ pub fn run(args: &Args) -> Result<()> {
         // In turn, so that whatever else the machine does meets both.
         peers.extend(args.peer.as_deref().map(run_peer).transpose()?);
     }
-    let result =
-        Outcome { ours, peers, arithmetic: bench.arithmetic(), ceilings, peak: peak_memory(), weights: bench.weight_bytes() };
+    let result = Outcome {
+        ours,
+        peers,
+        arithmetic: bench.arithmetic(),
+        ceilings,
+        peak: peak_memory(),
+        gpu_peak: bench.peak_gpu_memory()?,
+        weights: bench.weight_bytes(),
+    };
     let value = result.json(args, work);
     if let Some(path) = &args.out {
         let text = serde_json::to_string_pretty(&value)?;
@@ -145,6 +159,7 @@ struct Outcome {
     arithmetic: Arithmetic,
     ceilings: Ceilings,
     peak: Option<u64>,
+    gpu_peak: Option<u64>,
     weights: usize,
 }
 
@@ -200,6 +215,10 @@ impl Outcome {
         let peer = self.peer("/peak_rss_mib").map_or(String::new(), |m| format!(", peer {m:.0} MiB"));
         let peak = self.peak.map_or("unknown".to_owned(), |b| format!("{:.0} MiB", b as f64 / (1 << 20) as f64));
         println!("peak memory {peak}{peer}; weights {:.0} MiB", self.weights as f64 / (1 << 20) as f64);
+        if let Some(bytes) = self.gpu_peak {
+            let peer = self.peer("/peak_cuda_mib").map_or(String::new(), |m| format!(", peer {m:.0} MiB"));
+            println!("peak GPU memory {:.0} MiB{peer}", bytes as f64 / (1 << 20) as f64);
+        }
     }
 
     fn json(&self, args: &Args, work: Work) -> Value {
@@ -211,9 +230,9 @@ impl Outcome {
             .into();
         json!({
             "shape": format!("{:?}", args.shape).to_lowercase(), "precision": format!("{:?}", args.precision).to_lowercase(),
-            "work": work, "micro_rows": args.micro_rows, "threads": rayon::current_num_threads(), "phases": phases,
+            "device": args.device, "work": work, "micro_rows": args.micro_rows, "threads": rayon::current_num_threads(), "phases": phases,
             "repetitions": self.ours, "step_s": self.ours(Times::step), "peer_step_s": self.peer("/step_s"),
-            "ceilings": self.ceilings, "peak_bytes": self.peak, "weight_bytes": self.weights, "peers": self.peers,
+            "ceilings": self.ceilings, "peak_bytes": self.peak, "peak_gpu_bytes": self.gpu_peak, "weight_bytes": self.weights, "peers": self.peers,
         })
     }
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use serde_json::json;
 
 use crate::{
-    config::{DoctorConfig, LoraConfig, Precision, RunConfig},
+    config::{DoctorConfig, LoraConfig, Place, Precision, RunConfig},
     data,
     eval::{self, Graded, Scores, submission},
     model::{Policy, lora::Adapter},
@@ -46,6 +46,9 @@ struct ModelArgs {
     /// How the weights are kept in memory: stored, f32, bf16 or int8
     #[arg(long, default_value = "stored", value_parser = precision)]
     precision: Precision,
+    /// Where to compute: cpu, cuda or cuda:N
+    #[arg(long, default_value_t = Place::Cpu)]
+    device: Place,
     /// A PEFT adapter folder, such as checkpoints/step-60 of a run
     #[arg(long)]
     adapter: Option<PathBuf>,
@@ -86,7 +89,7 @@ fn read_notes(args: &ModelArgs) -> Result<()> {
         .as_ref()
         .context("name the notes to read with --data FILE; `eval score`, `compare` and `published` need no model")?;
     let (notes, _) = data::load(path)?;
-    let mut policy = Policy::open(&args.model, args.precision, &LoraConfig::default(), 0, &mut super::to_stderr)?;
+    let mut policy = Policy::open_at(args.device, &args.model, args.precision, &LoraConfig::default(), 0, &mut super::to_stderr)?;
     if let Some(dir) = &args.adapter {
         policy.adapter = Adapter::load(&policy.model.spec, dir, policy.model.device())?;
     }

@@ -10,6 +10,7 @@ mod eval;
 mod export;
 mod headless;
 mod import;
+mod kernels;
 mod knobs;
 mod label;
 mod look;
@@ -92,6 +93,9 @@ enum Command {
     Score(score::Args),
     /// Measure a policy step on random weights: nano, 270m and 4b shapes, beside the machine's ceilings and a peer
     Bench(bench::Args),
+    /// Compare a GPU's operations with the CPU's, one by one
+    #[command(hide = true)]
+    Kernels(kernels::Args),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
 }
@@ -137,6 +141,7 @@ pub fn main() -> Result<ExitCode> {
         Command::Export(args) => done(export::run(&args)),
         Command::Score(args) => done(score::run(&args)),
         Command::Bench(args) => done(bench::run(&args)),
+        Command::Kernels(args) => kernels::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "medserl", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::eval::precision;
 use crate::{
-    config::Precision,
+    config::{Place, Precision},
     train::parity::{Row, compare},
 };
 
@@ -21,6 +21,9 @@ pub struct Args {
     /// How the frozen weights are kept: stored, f32, bf16, int8 or int4
     #[arg(long, default_value = "stored", value_parser = precision)]
     precision: Precision,
+    /// Where to compute: cpu, cuda or cuda:N
+    #[arg(long, default_value_t = Place::Cpu)]
+    device: Place,
     #[arg(long)]
     json: bool,
 }
@@ -32,7 +35,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut failed = 0;
     for dump in &dumps {
         for (config, model) in variants(dump)? {
-            let rows = compare(dump, config, &model, args.precision)?;
+            let rows = compare(args.device, dump, config, &model, args.precision)?;
             failed += rows.iter().filter(|r| !r.passed).count();
             if args.json {
                 println!("{}", json!({ "dump": dump, "config": config, "model": model, "rows": rows }));

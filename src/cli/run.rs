@@ -14,7 +14,8 @@ use anyhow::{Context, Result, bail};
 use super::{attach, headless, look::Look};
 use crate::{
     attach::Client,
-    config::RunConfig,
+    config::{Place, RunConfig},
+    model::place,
     runner::{Options, RunDir, deadline::parse_duration, load_absolute},
     store::{is_locked, runs_root},
     task::Breakpoint,
@@ -36,6 +37,9 @@ pub struct Common {
     steps: Option<u32>,
     #[arg(long)]
     seed: Option<u64>,
+    /// Where the model computes: cpu, cuda or cuda:N
+    #[arg(long)]
+    device: Option<Place>,
     /// Override any key of the experiment, such as --set algo.learning_rate=1e-4
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -93,11 +97,14 @@ impl Common {
         let mut all = self.set.clone();
         all.extend(self.steps.map(|n| format!("steps={n}")));
         all.extend(self.seed.map(|n| format!("seed={n}")));
+        all.extend(self.device.map(|place| format!("device={place}")));
         all
     }
 }
 
 fn go(args: &Common, config: RunConfig) -> Result<ExitCode> {
+    // Before a run directory is touched or a trainer started.
+    place::open(config.device)?;
     let dir = match &args.run_dir {
         Some(dir) => RunDir(std::path::absolute(dir)?),
         None => RunDir::of(&runs_root()?, &config)?,

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::eval::precision;
 use crate::{
-    config::{LoraConfig, Precision},
+    config::{LoraConfig, Place, Precision},
     model::{Policy, batch::TokenBatch, lora::Adapter},
 };
 
@@ -23,6 +23,9 @@ pub struct Args {
     /// How the weights are kept in memory: stored, f32, bf16 or int8
     #[arg(long, default_value = "stored", value_parser = precision)]
     precision: Precision,
+    /// Where to compute: cpu, cuda or cuda:N
+    #[arg(long, default_value_t = Place::Cpu)]
+    device: Place,
     /// A PEFT adapter folder
     #[arg(long)]
     adapter: Option<PathBuf>,
@@ -39,7 +42,7 @@ struct Request {
 
 pub fn run(args: &Args) -> Result<()> {
     ensure!(args.temperature > 0.0, "--temperature must be above 0");
-    let mut policy = Policy::open(&args.model, args.precision, &LoraConfig::default(), 0, &mut super::to_stderr)?;
+    let mut policy = Policy::open_at(args.device, &args.model, args.precision, &LoraConfig::default(), 0, &mut super::to_stderr)?;
     if let Some(dir) = &args.adapter {
         policy.adapter = Adapter::load(&policy.model.spec, dir, policy.model.device())?;
     }

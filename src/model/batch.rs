@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use candle_core::{Tensor, Var};
+use candle_core::{Tensor, Var, backprop::GradStore};
 
 use super::{
     gemma3::Gemma3,
     lora::{Adapter, AdapterView, Projection},
     ops::logprob::{ENTROPY, LOGPROB},
+    place::Ops,
     plan::Plan,
     tape::{Buffers, Pass},
 };
@@ -81,6 +82,9 @@ impl TokenBatch {
         grads: &mut [Vec<f32>],
         buffers: &mut Buffers,
     ) -> Result<()> {
+        if model.ops() != Ops::Cpu {
+            return self.backward_by_graph(model, adapter, temperature, recompute, slopes, grads);
+        }
         let (plan, view) = (self.plan(), adapter.frozen());
         let pass = Pass { model, adapter: Some(&view), plan: &plan, positions: &plan.positions() };
         // In the pool, so that its threads are the only ones at work and none has to be woken for every product.
@@ -128,6 +132,54 @@ impl TokenBatch {
         Ok(())
     }
 
+    /// The same by candle's graph, for the operations that work on any device. Gradients stay on the device until the last layer
+    /// is done: none of the layers waits for a copy.
+    fn backward_by_graph(
+        &self,
+        model: &Gemma3,
+        adapter: &Adapter,
+        temperature: f32,
+        recompute: bool,
+        slopes: impl FnOnce(&[f32], &[f32]) -> Vec<f32>,
+        grads: &mut [Vec<f32>],
+    ) -> Result<()> {
+        let (n, n_vars) = (2 * Projection::ALL.len(), adapter.vars().len());
+        let mut found: Vec<(usize, Tensor)> = Vec::with_capacity(n_vars);
+        let mut keep = |from: usize, to: usize, store: &GradStore| -> Result<()> {
+            for (i, (name, var)) in adapter.vars().iter().enumerate().take(to).skip(from) {
+                found.push((i, store.get(var).with_context(|| format!("no gradient reached {name}"))?.detach()));
+            }
+            Ok(())
+        };
+        if recompute {
+            let (plan, frozen, tracked) = (self.plan(), adapter.frozen(), adapter.tracked());
+            let (positions, mut over) = (plan.positions(), model.over(&plan));
+            let mut inputs = vec![model.embed(&self.ids)?];
+            for i in 0..model.spec.n_layers() {
+                inputs.push(model.layer(i, &inputs[i], &positions, Some(&frozen), &mut over)?);
+            }
+            let end = Var::from_tensor(&inputs.pop().context("the model has no layers")?)?;
+            let rows = Tensor::new(self.rows.as_slice(), model.device())?;
+            let hidden = model.finish(&end.index_select(&rows, 0)?)?;
+            let stats = model.logprobs(&hidden, &self.targets, temperature)?;
+            let mut slope = gradient_of(&weighted(&stats, slopes)?.backward()?, &end)?;
+            for (i, input) in inputs.into_iter().enumerate().rev() {
+                let input = Var::from_tensor(&input)?;
+                let y = model.layer(i, &input, &positions, Some(&tracked), &mut over)?;
+                let store = (y * &slope)?.sum_all()?.backward()?;
+                keep(i * n, (i + 1) * n, &store)?;
+                slope = gradient_of(&store, &input)?;
+            }
+        } else {
+            let stats = self.forward(model, Some(&adapter.tracked()), temperature)?;
+            keep(0, n_vars, &weighted(&stats, slopes)?.backward()?)?;
+        }
+        for (i, grad) in found {
+            grads[i].iter_mut().zip(grad.flatten_all()?.to_vec1::<f32>()?).for_each(|(sum, g)| *sum += g);
+        }
+        Ok(())
+    }
+
     /// The slope of sum(slope · log-prob) by the last layer's output (N, H).
     fn head_slope(
         &self,
@@ -156,6 +208,10 @@ impl TokenBatch {
         temperature: f32,
         buffers: &mut Buffers,
     ) -> Result<(Vec<f32>, Vec<f32>)> {
+        if model.ops() != Ops::Cpu {
+            let stats = self.forward(model, adapter, temperature)?;
+            return Ok((stats.get(LOGPROB)?.to_vec1()?, stats.get(ENTROPY)?.to_vec1()?));
+        }
         let plan = self.plan();
         let pass = Pass { model, adapter, plan: &plan, positions: &plan.positions() };
         rayon::scope(|_| {
@@ -179,4 +235,8 @@ fn weighted(stats: &Tensor, slopes: impl FnOnce(&[f32], &[f32]) -> Vec<f32>) -> 
     let logprobs = stats.get(LOGPROB)?;
     let slopes = slopes(&logprobs.to_vec1()?, &stats.get(ENTROPY)?.to_vec1()?);
     Ok((&logprobs * Tensor::from_vec(slopes, logprobs.shape(), logprobs.device())?)?.sum_all()?)
+}
+
+fn gradient_of(grads: &GradStore, var: &Var) -> Result<Tensor> {
+    Ok(grads.get(var.as_tensor()).context("a layer's input has no gradient")?.detach())
 }

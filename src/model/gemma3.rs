@@ -5,21 +5,14 @@
 
 use std::sync::Arc;
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
 use super::{
     lora::{AdapterView, Projection},
-    ops::{
-        attention::{Heads, attention},
-        geglu::geglu,
-        linear::{linear, lora_linear},
-        logprob::linear_logprob,
-        matrix::Matrix,
-        norm::{add_normed, rms_norm},
-        rope::{RopeTable, rope},
-        with_slice,
-    },
+    ops::{attention::Heads, matrix::Matrix, rope::RopeTable, with_slice},
+    place::{Ops, OverPlan, place_matrix},
     plan::Plan,
+    portable::rows::Angles,
     spec::Spec,
     weights::Weights,
 };
@@ -58,23 +51,15 @@ pub struct Gemma3 {
     embedding: Matrix,
     layers: Vec<Layer>,
     final_norm: Tensor,
-    rope_local: Arc<RopeTable>,
-    rope_global: Arc<RopeTable>,
+    rope_local: Arc<Angles>,
+    rope_global: Arc<Angles>,
     device: Device,
+    ops: Ops,
 }
 
 /// Computes one layer's attention output from its rotated q, k and its v: over a plan in training, over caches in decoding.
 pub trait Attend {
     fn attend(&mut self, layer: usize, q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads) -> Result<Tensor>;
-}
-
-/// Attention over the rows of a plan.
-pub struct OverPlan<'a>(pub &'a Arc<Plan>);
-
-impl Attend for OverPlan<'_> {
-    fn attend(&mut self, _layer: usize, q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads) -> Result<Tensor> {
-        attention(q, k, v, heads, self.0)
-    }
 }
 
 impl Gemma3 {
@@ -106,20 +91,65 @@ impl Gemma3 {
             });
         }
         let n_positions = n_positions.min(spec.max_positions);
+        let angles = |theta, scale| Arc::new(Angles::new(Arc::new(RopeTable::new(hd, theta, scale, n_positions))));
         Ok(Gemma3 {
             final_norm: weights.vector("norm.weight", h)?,
-            rope_local: Arc::new(RopeTable::new(hd, spec.rope_theta_local, 1.0, n_positions)),
-            rope_global: Arc::new(RopeTable::new(hd, spec.rope_theta_global, spec.rope_scale_global, n_positions)),
+            rope_local: angles(spec.rope_theta_local, 1.0),
+            rope_global: angles(spec.rope_theta_global, spec.rope_scale_global),
             device: Device::Cpu,
+            ops: Ops::Cpu,
             embedding,
             layers,
             spec,
         })
     }
 
+    /// The same model on another device or by other operations; frozen weights only.
+    pub fn moved(mut self, device: &Device, ops: Ops) -> Result<Gemma3> {
+        if ops == Ops::Cpu {
+            return Ok(self);
+        }
+        self.embedding = place_matrix(&self.embedding, device)?;
+        self.final_norm = self.final_norm.to_device(device)?;
+        for layer in &mut self.layers {
+            for projection in &mut layer.projections {
+                *projection = place_matrix(projection, device)?;
+            }
+            for norm in [
+                &mut layer.input_norm,
+                &mut layer.post_attention_norm,
+                &mut layer.pre_feedforward_norm,
+                &mut layer.post_feedforward_norm,
+                &mut layer.q_norm,
+                &mut layer.k_norm,
+            ] {
+                *norm = norm.to_device(device)?;
+            }
+        }
+        (self.device, self.ops) = (device.clone(), ops);
+        Ok(self)
+    }
+
+    pub fn ops(&self) -> Ops {
+        self.ops
+    }
+
+    /// What keys and values are kept in on a device: bf16 where the weights are.
+    pub fn cache_dtype(&self) -> DType {
+        match &self.layers[0].projections[0] {
+            Matrix::Placed(w) => w.dtype(),
+            _ => DType::F32,
+        }
+    }
+
     /// Sequences longer than this are refused.
     pub fn n_positions(&self) -> usize {
-        self.rope_global.n_positions()
+        self.rope_global.table().n_positions()
+    }
+
+    /// Attention over the rows of `plan`, for all layers of a forward.
+    pub fn over(&self, plan: &Arc<Plan>) -> OverPlan {
+        self.ops.over(plan)
     }
 
     /// Bytes the frozen weights take as they are kept.
@@ -128,9 +158,10 @@ impl Gemma3 {
     }
 
     /// The model with an adapter added to its projections, for drawing: everything else is shared. `None` where weights are not kept
-    /// in f32, or where the copy would be large.
+    /// in f32, or where the copy would be large, or on a GPU.
     pub fn merged(&self, adapter: &AdapterView) -> Result<Option<Gemma3>> {
-        if self.layers.iter().flat_map(|l| &l.projections).map(Matrix::n_bytes).sum::<usize>() > MERGE_BELOW {
+        let bytes = self.layers.iter().flat_map(|l| &l.projections).map(Matrix::n_bytes).sum::<usize>();
+        if self.ops != Ops::Cpu || bytes > MERGE_BELOW {
             return Ok(None);
         }
         let mut merged = self.clone();
@@ -152,7 +183,7 @@ impl Gemma3 {
 
     /// Token ids of all rows of `plan` → final hidden states (N, H), ready for the head.
     pub fn forward(&self, ids: &[u32], plan: &Arc<Plan>, adapter: Option<&AdapterView>) -> Result<Tensor> {
-        self.forward_with(ids, plan.positions(), adapter, &mut OverPlan(plan))
+        self.forward_with(ids, plan.positions(), adapter, &mut self.over(plan))
     }
 
     /// The same with attention supplied by the caller; `positions` has one entry a row.
@@ -177,9 +208,11 @@ impl Gemma3 {
 
     /// Scaled embeddings (N, H).
     pub fn embed(&self, ids: &[u32]) -> Result<Tensor> {
-        let rows = match self.embedding.variable() {
-            Some(table) => table.index_select(&Tensor::new(ids, &self.device)?, 0)?,
-            None => Tensor::from_vec(self.embedding.gather(ids)?, (ids.len(), self.spec.hidden_size), &self.device)?,
+        let rows = match (&self.embedding, self.embedding.variable()) {
+            (Matrix::Placed(table), _) | (_, Some(table)) => {
+                table.index_select(&Tensor::new(ids, &self.device)?, 0)?.to_dtype(DType::F32)?
+            }
+            (_, None) => Tensor::from_vec(self.embedding.gather(ids)?, (ids.len(), self.spec.hidden_size), &self.device)?,
         };
         rows * (self.spec.hidden_size as f64).sqrt()
     }
@@ -198,25 +231,26 @@ impl Gemma3 {
         let table = if layer.global { &self.rope_global } else { &self.rope_local };
 
         let h = self.norm(x, &layer.input_norm)?;
-        let q = rope(&self.norm(&project(Projection::Q, &h)?, &layer.q_norm)?, table, positions)?; // (N, heads * hd)
-        let k = rope(&self.norm(&project(Projection::K, &h)?, &layer.k_norm)?, table, positions)?; // (N, kv heads * hd)
+        let turned = |p: Projection, norm: &Tensor| self.ops.rope(&self.norm(&project(p, &h)?, norm)?, table, positions);
+        let q = turned(Projection::Q, &layer.q_norm)?; // (N, heads * hd)
+        let k = turned(Projection::K, &layer.k_norm)?; // (N, kv heads * hd)
         let v = project(Projection::V, &h)?;
         let mixed = attend.attend(i, &q, &k, &v, self.heads(layer.global))?;
         let x = self.add_normed(x, &project(Projection::O, &mixed)?, &layer.post_attention_norm)?;
 
         let h = self.norm(&x, &layer.pre_feedforward_norm)?;
-        let h = geglu(&project(Projection::Gate, &h)?, &project(Projection::Up, &h)?)?; // (N, F)
+        let h = self.ops.geglu(&project(Projection::Gate, &h)?, &project(Projection::Up, &h)?)?; // (N, F)
         self.add_normed(&x, &project(Projection::Down, &h)?, &layer.post_feedforward_norm)
     }
 
     /// Log-prob, entropy and log-sum-exp (3, N) of `targets` given final hidden states (N, H).
     pub fn logprobs(&self, hidden: &Tensor, targets: &[u32], temperature: f32) -> Result<Tensor> {
-        linear_logprob(hidden, &self.embedding, targets, temperature)
+        self.ops.logprobs(hidden, &self.embedding, targets, temperature)
     }
 
     /// Whole logits (N, V): for the sampler and for parity, never for training.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        linear(hidden, &self.embedding)
+        self.ops.linear(hidden, &self.embedding)
     }
 
     /// The frozen matrix of a projection.
@@ -237,7 +271,7 @@ impl Gemma3 {
     }
 
     pub fn rope_table(&self, layer: usize) -> &RopeTable {
-        if self.layers[layer].global { &self.rope_global } else { &self.rope_local }
+        if self.layers[layer].global { self.rope_global.table() } else { self.rope_local.table() }
     }
 
     pub fn layer_heads(&self, layer: usize) -> Heads {
@@ -255,18 +289,18 @@ impl Gemma3 {
     }
 
     fn norm(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-        rms_norm(x, weight, self.spec.norm_eps as f32)
+        self.ops.rms_norm(x, weight, self.spec.norm_eps as f32)
     }
 
     fn add_normed(&self, x: &Tensor, y: &Tensor, weight: &Tensor) -> Result<Tensor> {
-        add_normed(x, y, weight, self.spec.norm_eps as f32)
+        self.ops.add_normed(x, y, weight, self.spec.norm_eps as f32)
     }
 
     fn project(&self, layer: usize, projection: Projection, x: &Tensor, adapter: Option<&AdapterView>) -> Result<Tensor> {
         let w = &self.layers[layer].projections[projection as usize];
         match adapter.map(|adapter| (adapter.pair(layer, projection), adapter.scale)) {
-            Some(((a, b), scale)) => lora_linear(x, w, a, b, scale),
-            None => linear(x, w),
+            Some(((a, b), scale)) => self.ops.lora_linear(x, w, a, b, scale),
+            None => self.ops.linear(x, w),
         }
     }
 }

@@ -15,7 +15,9 @@ use super::{
     gemma3::Gemma3,
     lora::AdapterView,
     ops::simd,
+    place::Ops,
     plan::Plan,
+    portable,
     random::{Purpose, stream, unit},
     tokenizer::Tokenizer,
 };
@@ -52,13 +54,13 @@ pub struct Slot {
     pub tokens: Vec<u32>,
     /// Of each token, under the distribution it was drawn from.
     pub logprobs: Vec<f32>,
-    /// Five a token, see [`crate::task::Trace`].
+    /// Five a token, see [`crate::task::Trace`]; none are noted on a GPU, where the logits stay.
     pub alternatives: Vec<Alternative>,
-    rng: ChaCha8Rng,
+    pub(super) rng: ChaCha8Rng,
     cache: Cache,
     /// Tokens already handed out as text.
     n_shown: usize,
-    stop: Option<StopReason>,
+    pub(super) stop: Option<StopReason>,
 }
 
 /// Draws all completions of all requests; see [`crate::task::Generate::generate`].
@@ -92,6 +94,9 @@ pub fn generate_tokens(
             request.prompt.len(),
             sampling.max_tokens
         );
+    }
+    if source.model.ops() != Ops::Cpu {
+        return portable::generate::generate_tokens(source, requests, sampling, watch);
     }
     let max_slots = source.cache_bytes / Cache::bytes(&source.model.spec, sampling.max_tokens).max(1);
     let mut slots: Vec<Slot> = Vec::new();
@@ -175,7 +180,8 @@ fn open(
     Ok(())
 }
 
-fn siblings(source: Source, requests: &[TokenRequest], request: usize) -> impl Iterator<Item = Slot> {
+/// The completions of a request before their first token.
+pub(super) fn siblings(source: Source, requests: &[TokenRequest], request: usize) -> impl Iterator<Item = Slot> {
     let key = requests[request].stream;
     (0..requests[request].n_completions).map(move |sibling| Slot {
         request,

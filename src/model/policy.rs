@@ -9,13 +9,14 @@ use super::{
     gemma3::Gemma3,
     generate::{Source, generate},
     lora::{Adapter, AdapterView},
+    place::{self, Ops},
     room::{OutOfMemory, Room},
     spec::Spec,
     tokenizer::Tokenizer,
     weights::Weights,
 };
 use crate::{
-    config::{LoraConfig, Precision},
+    config::{LoraConfig, Place, Precision},
     task::{Completion, Generate, GenerateRequest, Sampling},
 };
 
@@ -24,6 +25,8 @@ const MAX_POSITIONS: usize = 4096;
 
 /// What the caches of open completions may take together, bytes; see [`Source::cache_bytes`].
 pub const CACHE_BYTES: usize = 2 << 30;
+/// The same on a GPU: with the 4B shape in bf16, 64 completions of 512 tokens and their prompts, and room for the rest in 24 GB.
+const GPU_CACHE_BYTES: usize = 6 << 30;
 
 /// Rows of one forward and backward in training where nothing else is said.
 pub const MICRO_ROWS: usize = 2048;
@@ -47,25 +50,54 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Opens the configured model with a fresh adapter.
+    /// Opens the configured model with a fresh adapter, on the CPU.
     /// Where it has to be downloaded first, `tell` hears of it line by line.
     pub fn open(model: &str, precision: Precision, lora: &LoraConfig, seed: u64, tell: &mut dyn FnMut(&str)) -> Result<Policy> {
-        let mut files = Files::open(model, precision, tell)?;
-        let tokenizer = files.tokenizer()?;
-        Ok(Policy { commit: files.commit, ..Policy::assemble(files.spec, &files.weights, tokenizer, lora, seed)? })
+        Policy::open_at(Place::Cpu, model, precision, lora, seed, tell)
     }
 
-    fn assemble(spec: Spec, weights: &Weights, tokenizer: Tokenizer, lora: &LoraConfig, seed: u64) -> Result<Policy> {
-        let adapter = Adapter::new(&spec, lora.rank, lora.alpha, seed, &Device::Cpu)?;
-        let model = Gemma3::new(spec, weights, MAX_POSITIONS)?;
+    /// Opens the configured model with a fresh adapter on a device, which must be there: [`place::DeviceError`] before any file
+    /// is read.
+    pub fn open_at(
+        place: Place,
+        model: &str,
+        precision: Precision,
+        lora: &LoraConfig,
+        seed: u64,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<Policy> {
+        let at = place::open(place)?;
+        let mut files = Files::open(model, precision, tell)?;
+        let tokenizer = files.tokenizer()?;
+        Ok(Policy { commit: files.commit, ..Policy::assemble(at, files.spec, files.weights, tokenizer, lora, seed)? })
+    }
+
+    fn assemble(
+        (device, ops): (Device, Ops),
+        spec: Spec,
+        weights: Weights,
+        tokenizer: Tokenizer,
+        lora: &LoraConfig,
+        seed: u64,
+    ) -> Result<Policy> {
+        let adapter = Adapter::new(&spec, lora.rank, lora.alpha, seed, &device)?;
+        let model = Gemma3::new(spec, &weights, MAX_POSITIONS)?;
+        drop(weights); // each matrix leaves the CPU as it reaches the device
+        let model = model.moved(&device, ops)?;
         let recompute = model.spec.activation_bytes_a_row() * MICRO_ROWS > KEEP_ALL_BELOW;
         Ok(Policy { model, tokenizer, adapter, seed, commit: None, recompute, micro_rows: MICRO_ROWS, room: Room::default() })
     }
 
     /// A shape with random frozen weights, for measuring. Its tokenizer is nano's and means nothing here.
-    pub fn random(spec: Spec, precision: Precision, lora: &LoraConfig) -> Result<Policy> {
+    pub fn random(place: Place, spec: Spec, precision: Precision, lora: &LoraConfig) -> Result<Policy> {
+        let at = place::open(place)?;
         let weights = Weights::random(&spec, precision, 3)?;
-        Policy::assemble(spec, &weights, nano_tokenizer()?, lora, 1)
+        Policy::assemble(at, spec, weights, nano_tokenizer()?, lora, 1)
+    }
+
+    /// What keys and values of everything being written may take; see [`Source::cache_bytes`].
+    pub fn cache_bytes(&self) -> usize {
+        if self.model.ops() == Ops::Cpu { CACHE_BYTES } else { GPU_CACHE_BYTES }
     }
 
     /// Asks for the memory that a forward and backward over so many token rows take, before it is used.
@@ -130,7 +162,8 @@ impl Generate for Writer<'_> {
     ) -> Result<Vec<Vec<Completion>>> {
         let Policy { model, tokenizer, seed, .. } = self.policy;
         let (model, adapter) = self.pen.of(model);
-        let source = Source { model, adapter, stops: &tokenizer.stops, seed: *seed, cache_bytes: CACHE_BYTES };
+        let cache_bytes = self.policy.cache_bytes();
+        let source = Source { model, adapter, stops: &tokenizer.stops, seed: *seed, cache_bytes };
         generate(source, tokenizer, requests, sampling, on_token)
     }
 }

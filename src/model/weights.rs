@@ -140,7 +140,7 @@ impl Weights {
         match self.stored(name, &[len])? {
             Matrix::Plain(tensor) if tensor.rank() == 1 => Ok(tensor.clone()),
             Matrix::Plain(tensor) => Ok(tensor.reshape(len)?),
-            Matrix::Packed(_) => anyhow::bail!("{}: {name} is a matrix, not a vector", self.source),
+            Matrix::Packed(_) | Matrix::Placed(_) => anyhow::bail!("{}: {name} is a matrix, not a vector", self.source),
         }
     }
 

@@ -138,21 +138,15 @@ impl Run {
         }
         let notes = sources::load(&config)?;
         notes.remarks.iter().for_each(|remark| outlet.say(Level::Info, remark));
-        let policy = Policy::open(&config.model, config.precision, &config.lora, config.seed, &mut |line| {
-            outlet.say(Level::Info, line);
-        })?;
+        let (place, kept, mut tell) = (config.device, config.precision, |line: &str| outlet.say(Level::Info, line));
+        let policy = Policy::open_at(place, &config.model, kept, &config.lora, config.seed, &mut tell)?;
         room::shortages(&config, &policy, &dir.0).iter().for_each(|line| outlet.say(Level::Warn, line));
         let (n_base, n_adapter) =
             (policy.model.spec.n_parameters(), policy.adapter.vars().iter().map(|(_, v)| v.elem_count()).sum::<usize>());
-        outlet.say(
-            Level::Info,
-            &format!(
-                "model {}{}: {n_base} weights frozen, {n_adapter} in the adapter; {} threads",
-                config.model,
-                policy.commit.as_ref().map_or(String::new(), |commit| format!(" at commit {commit}")),
-                rayon::current_num_threads()
-            ),
-        );
+        let commit = policy.commit.as_ref().map_or(String::new(), |commit| format!(" at commit {commit}"));
+        let (model, threads) = (&config.model, rayon::current_num_threads());
+        let line = format!("model {model}{commit}: {n_base} weights frozen, {n_adapter} in the adapter; {threads} threads");
+        outlet.say(Level::Info, &line);
         let (pools, warmup, held_out) = fitting(notes, &config, &policy, &mut outlet)?;
         let [model_hash, tokenizer_hash] = files::hashes(&config.model)?.map(Some);
         let (alarms, labels) = (Alarms::new(&config.alarms), HandLabels::open(&dir.0, &config)?);
@@ -299,11 +293,8 @@ impl Run {
     /// Evaluates where it is due, so that the scores stand in the step's own report, then commits; a run told to stop only commits.
     fn conclude(&mut self, mut outcome: StepOutcome) -> Result<()> {
         let (every, step) = (self.trainer.config.eval.every, outcome.report.step);
-        if every > 0
-            && step.is_multiple_of(every)
-            && step < self.trainer.config.steps
-            && let Some(scores) = self.evaluate_at(step, "step")?
-        {
+        let due = every > 0 && step.is_multiple_of(every) && step < self.trainer.config.steps;
+        if due && let Some(scores) = self.evaluate_at(step, "step")? {
             let metrics = &mut outcome.report.metrics;
             metrics.insert("eval_accuracy".into(), scores.flag_accuracy);
             metrics.insert("eval_false_positive_rate".into(), scores.false_positive_rate);

@@ -13,12 +13,13 @@ use super::{
     update::{PromptGroup, Trajectory, reference_logprobs, update},
 };
 use crate::{
-    config::{AlgoConfig, LoraConfig, Precision},
+    config::{AlgoConfig, LoraConfig, Place, Precision},
     model::{
         Policy,
         generate::{Slot, Source, TokenRequest, generate_tokens},
         ops::gemm::{Mat, Threads, gemm},
-        policy::{CACHE_BYTES, Pen},
+        place,
+        policy::Pen,
         random,
         spec::Spec,
     },
@@ -106,7 +107,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub fn new(shape: Shape, precision: Precision, work: Work, micro_rows: usize) -> Result<Bench> {
+    pub fn new(place: Place, shape: Shape, precision: Precision, work: Work, micro_rows: usize) -> Result<Bench> {
         ensure!(
             work.prompts * work.completions > 0 && work.prompt_tokens > 0 && work.completion_tokens > 1,
             "no work to measure"
@@ -118,7 +119,7 @@ impl Bench {
             draws.iter().map(|u| ((u + 0.5) * vocab as f32) as u32 % vocab as u32).collect()
         };
         let prompts = (0..work.prompts).map(prompt).collect();
-        let mut policy = Policy::random(spec, precision, &LoraConfig::default())?;
+        let mut policy = Policy::random(place, spec, precision, &LoraConfig::default())?;
         policy.micro_rows = micro_rows;
         let moments = Moments::zeros(policy.adapter.vars());
         let batch = work.prompts * work.completions;
@@ -148,7 +149,8 @@ impl Bench {
         let pen = Pen::with(&self.policy.model, self.policy.adapter.frozen())?;
         let (model, adapter) = pen.of(&self.policy.model);
         // No token ends a completion, so that every repetition is the same work.
-        let source = Source { model, adapter, stops: &[], seed: self.round, cache_bytes: CACHE_BYTES };
+        let cache_bytes = self.policy.cache_bytes();
+        let source = Source { model, adapter, stops: &[], seed: self.round, cache_bytes };
         let request = |(i, prompt): (usize, &Vec<u32>)| TokenRequest {
             prompt: prompt.clone(),
             n_completions: self.work.completions,
@@ -191,6 +193,11 @@ impl Bench {
         let rollout = forward + 2.0 * head as f64 * (w.prompts as f64 + (w.prompts * w.completions) as f64 * (lc - 1.0));
         let update = 2.0 * forward + 2.0 * adapter as f64 * rows + attention + 2.0 * heads;
         Arithmetic { rollout: rollout / 1e9, reference: (forward + heads) / 1e9, update: update / 1e9 }
+    }
+
+    /// Most bytes of a GPU's memory in use at a time so far; `None` on the CPU.
+    pub fn peak_gpu_memory(&self) -> Result<Option<u64>> {
+        Ok(place::peak_memory(self.policy.model.device())?)
     }
 
     /// Bytes of weights as kept.

@@ -17,13 +17,14 @@ use super::{
     optimizer::{AdamW, Gradients, Moments},
 };
 use crate::{
-    config::{Estimator, Precision},
+    config::{Estimator, Place, Precision},
     model::{
         Buffers,
         batch::TokenBatch,
-        gemma3::{Gemma3, OverPlan},
+        gemma3::Gemma3,
         generate::{Source, TokenRequest, generate_tokens},
         lora::{Adapter, AdapterView},
+        place,
         plan::Plan,
         policy::CACHE_BYTES,
         spec::Spec,
@@ -128,8 +129,8 @@ struct Case {
 }
 
 /// Runs every comparison for a model file of the dump: `dir` holds config.json, adapter/ and expected.safetensors.
-pub fn compare(dir: &Path, config: &str, model_file: &str, precision: Precision) -> Result<Vec<Row>> {
-    let case = Case::load(dir, config, model_file, precision)?;
+pub fn compare(place: Place, dir: &Path, config: &str, model_file: &str, precision: Precision) -> Result<Vec<Row>> {
+    let case = Case::load(place, dir, config, model_file, precision)?;
     let mut table = Table::default();
     case.forward(&mut table)?;
     if case.exact {
@@ -148,8 +149,8 @@ pub fn compare(dir: &Path, config: &str, model_file: &str, precision: Precision)
 }
 
 impl Case {
-    fn load(dir: &Path, config: &str, model_file: &str, precision: Precision) -> Result<Case> {
-        let device = Device::Cpu;
+    fn load(place: Place, dir: &Path, config: &str, model_file: &str, precision: Precision) -> Result<Case> {
+        let (device, ops) = place::open(place)?;
         let spec = Spec::load(&dir.join(config))?;
         let bytes =
             std::fs::read(dir.join(model_file)).with_context(|| format!("cannot read {}", dir.join(model_file).display()))?;
@@ -163,7 +164,7 @@ impl Case {
         let golden = Golden::load(&dir.join("expected.safetensors"))?;
         let n_sequences = (0..).take_while(|i| golden.0.contains_key(&format!("seq{i}.ids"))).count();
         let n_positions = spec.max_positions;
-        let model = Gemma3::new(spec, &weights, n_positions)?;
+        let model = Gemma3::new(spec, &weights, n_positions)?.moved(&device, ops)?;
         let adamw = read_adamw(dir).unwrap_or((AdamW { betas: (0.9, 0.95), eps: 1e-8, weight_decay: 0.01 }, 1e-3));
         Ok(Case { golden, model, adapter, n_sequences, adamw, exact })
     }
@@ -196,6 +197,7 @@ impl Case {
         let mut plan = Plan::default();
         plan.push_root(ids.len());
         let (positions, plan) = (plan.positions(), plan.into());
+        let mut over = self.model.over(&plan);
         let mut x = self.model.embed(&ids)?;
         for layer in 0..self.model.spec.n_layers() {
             table.add(
@@ -203,7 +205,7 @@ impl Case {
                 &x.flatten_all()?.to_vec1::<f32>()?,
                 &self.golden.floats(&format!("seq0.hidden_base.{layer}"))?,
             )?;
-            x = self.model.layer(layer, &x, &positions, None, &mut OverPlan(&plan))?;
+            x = self.model.layer(layer, &x, &positions, None, &mut over)?;
         }
         let last = self.model.forward(&ids, &plan, None)?;
         let name = format!("seq0.hidden_base.{}", self.model.spec.n_layers());

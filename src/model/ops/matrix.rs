@@ -24,6 +24,8 @@ pub enum Matrix {
     Plain(Tensor),
     /// Frozen.
     Packed(Arc<Panels>),
+    /// f32 or bf16 for the operations of [`crate::model::portable`], on any device; none of this file's products take it.
+    Placed(Tensor),
 }
 
 impl Matrix {
@@ -60,7 +62,7 @@ impl Matrix {
     /// (out, in)
     pub fn dims(&self) -> Result<(usize, usize)> {
         match self {
-            Matrix::Plain(tensor) => tensor.dims2(),
+            Matrix::Plain(tensor) | Matrix::Placed(tensor) => tensor.dims2(),
             Matrix::Packed(panels) => Ok(panels.dims()),
         }
     }
@@ -68,7 +70,7 @@ impl Matrix {
     /// Bytes the values take.
     pub fn n_bytes(&self) -> usize {
         match self {
-            Matrix::Plain(tensor) => 4 * tensor.elem_count(),
+            Matrix::Plain(tensor) | Matrix::Placed(tensor) => tensor.dtype().size_in_bytes() * tensor.elem_count(),
             Matrix::Packed(panels) => panels.n_bytes(),
         }
     }
@@ -85,6 +87,7 @@ impl Matrix {
     /// [`WIDTH`].
     pub fn with_rows<R>(&self, rows: Range<usize>, scratch: &mut Vec<f32>, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
         match self {
+            Matrix::Placed(_) => elsewhere(),
             Matrix::Plain(tensor) => {
                 let cols = tensor.dim(1)?;
                 with_slice(tensor, |values| Ok(f(&values[rows.start * cols..rows.end * cols])))
@@ -108,6 +111,7 @@ impl Matrix {
     /// `scale` · x (N, in) · W[features]ᵀ into `out` (N, features). `features.start` is a multiple of [`WIDTH`].
     pub fn features_into(&self, x: &[f32], features: Range<usize>, scale: f32, out: &mut [f32]) -> Result<()> {
         match self {
+            Matrix::Placed(_) => elsewhere(),
             Matrix::Plain(tensor) => {
                 let k = tensor.dim(1)?;
                 let (n, m) = (x.len() / k, features.len());
@@ -137,7 +141,7 @@ impl Matrix {
         let (m, k) = self.dims()?;
         let (n, mut scratch) = (g.len() / m, Vec::new());
         let at_once = match self {
-            Matrix::Plain(_) => m.max(1),
+            Matrix::Plain(_) | Matrix::Placed(_) => m.max(1),
             Matrix::Packed(_) => (UNPACKED / k.max(1)).next_multiple_of(WIDTH),
         };
         for first in (0..m).step_by(at_once) {
@@ -157,6 +161,7 @@ impl Matrix {
         }
         let mut out = Vec::with_capacity(ids.len() * cols);
         match self {
+            Matrix::Placed(_) => elsewhere()?,
             Matrix::Plain(tensor) => with_slice(tensor, |values| {
                 ids.iter().for_each(|id| out.extend_from_slice(&values[*id as usize * cols..(*id as usize + 1) * cols]));
                 Ok(())
@@ -165,4 +170,8 @@ impl Matrix {
         }
         Ok(out)
     }
+}
+
+fn elsewhere<R>() -> Result<R> {
+    bail!("these weights were given to another kind of operation")
 }

@@ -34,6 +34,23 @@ impl RopeTable {
         self.cos.len() / self.half
     }
 
+    /// cos and sin of these positions, row by row. Fails where one is beyond the table.
+    pub fn gather(&self, positions: &[u32]) -> Result<(Vec<f32>, Vec<f32>)> {
+        self.check(positions)?;
+        let rows = positions.iter().map(|p| self.row(*p));
+        let (cos, sin): (Vec<&[f32]>, Vec<&[f32]>) = rows.unzip();
+        Ok((cos.concat(), sin.concat()))
+    }
+
+    fn check(&self, positions: &[u32]) -> Result<()> {
+        match positions.iter().find(|p| **p as usize >= self.n_positions()) {
+            Some(p) => {
+                candle_core::bail!("position {p} is beyond the {} positions this model was opened for", self.n_positions())
+            }
+            None => Ok(()),
+        }
+    }
+
     fn row(&self, position: u32) -> (&[f32], &[f32]) {
         let at = position as usize * self.half;
         (&self.cos[at..at + self.half], &self.sin[at..at + self.half])
@@ -42,9 +59,7 @@ impl RopeTable {
 
 /// Rotates every head of every row by its row's position. Fails where a position is beyond the table.
 pub fn rope(x: &Tensor, table: &Arc<RopeTable>, positions: &Arc<Vec<u32>>) -> Result<Tensor> {
-    if let Some(beyond) = positions.iter().find(|p| **p as usize >= table.n_positions()) {
-        candle_core::bail!("position {beyond} is beyond the {} positions this model was opened for", table.n_positions());
-    }
+    table.check(positions)?;
     x.contiguous()?.apply_op1(Rope { table: table.clone(), positions: positions.clone(), sign: 1.0 })
 }
 
