@@ -2,8 +2,10 @@
 
 mod bad_input;
 mod export;
+mod gate;
 mod interrupted;
 mod medec;
 mod planning;
 mod program;
 mod reporting;
+mod selfplay;

@@ -10,6 +10,7 @@ mod labels;
 mod machine;
 mod outlet;
 pub mod room;
+pub mod rounds;
 mod run;
 pub mod settings;
 pub mod signals;
@@ -48,7 +49,7 @@ pub struct Options {
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// All steps are done.
+    /// All steps are done, or the stop rule of rounds said enough.
     Finished,
     /// Stopped by a Control after a checkpoint.
     Stopped,
