@@ -14,8 +14,12 @@ mod labels;
 mod place;
 #[path = "config/reward.rs"]
 mod reward;
+#[path = "config/rounds.rs"]
+mod rounds;
 #[path = "config/scribe.rs"]
 mod scribe;
+#[path = "config/select.rs"]
+mod select;
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +31,9 @@ pub use hooks::HooksConfig;
 pub use labels::LabelsConfig;
 pub use place::Place;
 pub use reward::RewardConfig;
+pub use rounds::{RoundMetric, RoundsConfig};
 pub use scribe::{Novelty, ScribeConfig, ScribePolicy};
+pub use select::{Bounds, SelectConfig, Selection, When};
 
 use crate::task::{Breakpoint, PromptStyle};
 
@@ -68,6 +74,8 @@ pub struct RunConfig {
     pub scribe: ScribeConfig,
     pub doctor: DoctorConfig,
     pub reward: RewardConfig,
+    pub select: SelectConfig,
+    pub rounds: RoundsConfig,
     pub lora: LoraConfig,
     pub sft: SftConfig,
     pub algo: AlgoConfig,
@@ -95,6 +103,8 @@ impl Default for RunConfig {
             scribe: ScribeConfig::default(),
             doctor: DoctorConfig::default(),
             reward: RewardConfig::default(),
+            select: SelectConfig::default(),
+            rounds: RoundsConfig::default(),
             lora: LoraConfig::default(),
             sft: SftConfig::default(),
             algo: AlgoConfig::default(),
@@ -242,6 +252,18 @@ pub enum Preset {
     Serl,
 }
 
+/// How token losses become one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reduction {
+    /// Mean over all completion tokens of the optimizer step.
+    TokenMean,
+    /// Mean over each completion's tokens, then over completions.
+    CompletionMean,
+    /// Token mean over runs of 8 completions, then the mean of those (SeRL's inherited batch bug, as it ran).
+    MeanOfEights,
+}
+
 /// REINFORCE++ knobs; `None` takes the preset's value (research: serl-openrlhf §7).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -250,9 +272,14 @@ pub struct AlgoConfig {
     pub estimator: Option<Estimator>,
     /// Coefficient of the k1 penalty in the token reward.
     pub kl_coef: Option<f64>,
+    /// Bound of the per-token KL estimate; 0 leaves it free.
+    pub kl_clamp: Option<f32>,
     pub clip_low: Option<f64>,
     pub clip_high: Option<f64>,
     pub reward_clip: Option<f64>,
+    /// Bound of the log ratio before it is exponentiated; 0 leaves it free.
+    pub log_ratio_clamp: Option<f32>,
+    pub reduction: Option<Reduction>,
     /// Rollouts per optimizer step.
     pub batch: Option<usize>,
     /// Passes over the rollouts of a step.
@@ -334,6 +361,9 @@ impl RunConfig {
         )?;
         self.reward.validate(d.max_tokens)?;
         self.scribe.validate()?;
+        self.select.validate(self)?;
+        select::validate_majority(self)?;
+        self.rounds.validate(self.eval.notes)?;
         refuse(self.lora.rank == 0, "lora.rank", "0".into(), "must be at least 1")?;
         self.checkpoint.validate()?;
         self.alarms.validate()?;

@@ -115,6 +115,14 @@ fn what_policies_earn_under_full() {
 }
 
 #[test]
+fn a_reward_by_majority_pays_whoever_agrees_with_himself() {
+    let rows = rows(Scheme::Majority);
+    assert_eq!((cents(&rows, HONEST), cents(&rows, "always clean"), cents(&rows, "empty")), (100, 100, 0));
+    let failures = audit_failures(&rows);
+    assert!(failures.iter().any(|f| f.policy == "always clean" && f.why.contains("earns +1.00")), "{failures:?}");
+}
+
+#[test]
 fn spec_pays_a_constant_text_everything() {
     let rows = rows(Scheme::Spec);
     let hack = find(&rows, "every type and No Clinical Error");

@@ -107,6 +107,31 @@ fn values_out_of_range_are_refused_by_key() {
     check("labels.repeats=1.0");
     check("labels.repeats=nan");
     check("labels.annotator=\"  \"");
+    check("select.window=[0.8, 0.2]");
+    check("select.window=[0.0, 1.1]");
+    check("select.window=[nan, 0.5]");
+    check("select.uses=0");
+    check("select.max_age=0");
+    check("rounds.min_gain=-0.1");
+    check("rounds.min_gain=nan");
+}
+
+#[test]
+fn a_window_that_can_do_nothing_or_too_much_is_refused() {
+    let refused = |overrides: &[&str], key: &str, why: &str| check_config_refused("", overrides, &[key, why]);
+    let on = "select.filter=true";
+    refused(&[on, "select.bounds=inclusive"], "select.window", "keeps every group");
+    refused(&[on, "doctor.completions=1"], "select.window", "0, 1/k, 2/k");
+    refused(&[on, "select.window=[0.3, 0.45]", "doctor.completions=4"], "select.window", "0, 1/k, 2/k");
+    refused(&[on, "labels.gate=ask"], "select.refill = 3", "labels.gate");
+    refused(&["reward.scheme=majority", "doctor.completions=1"], "doctor.completions", "vote of one");
+    refused(&["rounds.steps=5", "eval.notes=0"], "eval.notes", "rounds.steps");
+    check_config_refused("[select]\nbounds = \"open\"\n", &[], &["line 2", "open", "inclusive"]);
+    check_config_refused("[select]\nwindows = [0, 1]\n", &[], &["line 2", "windows", "window"]);
+    // Left alone they are not looked at; the preset that turns the window on brings values that pass.
+    assert!(parse("", &["doctor.completions=1"]).is_ok() && parse("", &["algo.preset=serl"]).is_ok());
+    let kept = parse("", &["algo.preset=serl", "select.when=before", "rounds.steps=5", "select.window=[0.1, 0.9]"]).unwrap();
+    assert_eq!(parse(&kept.to_toml().unwrap(), &[]).unwrap(), kept, "the echoed experiment reads back as itself");
 }
 
 #[test]

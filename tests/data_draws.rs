@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use medserl::config::SftConfig;
-use medserl::data::{Pools, draw, examples, load};
+use medserl::data::{Pools, draw, draw_more, draw_pairs, examples, load};
 use medserl::task::{ErrorKind, Label, LabelledNote, Note, PromptStyle, Quadrant, Sentence, Verdict, verdict};
 
 fn medec_dir() -> Option<PathBuf> {
@@ -90,6 +90,52 @@ fn draws_from_small_pools_without_losing_balance() {
     assert_eq!(ids.len(), 6, "every note is used before one comes round again");
     let cleans: Vec<LabelledNote> = paired(3).into_iter().filter(|n| !n.label.is_error()).collect();
     assert!(Pools::new(cleans).unwrap_err().to_string().contains("no error notes"));
+}
+
+#[test]
+fn draws_both_notes_of_every_pair_where_pairs_are_wanted() {
+    let mut notes = paired(200);
+    // Groups 100 and up have no clean sibling.
+    notes.retain(|note| note.label.is_error() || note.note.group[1..].parse::<u32>().unwrap() < 100);
+    let pools = Pools::new(notes).unwrap();
+    let (mut n_paired, mut n_lone) = (0, 0);
+    for step in 0..40 {
+        let drawn = draw_pairs(&pools, 7, step, 16);
+        assert_eq!(drawn, draw_pairs(&pools, 7, step, 16), "the same key draws the same");
+        assert_eq!(drawn.iter().map(|(quadrant, _)| *quadrant).collect::<Vec<_>>(), Quadrant::ALL.repeat(4), "four equal shares");
+        assert!(drawn.iter().all(|(quadrant, note)| quadrant.starts_from_error() == note.label.is_error()));
+        for four in drawn.chunks(4) {
+            let [error, safe, decoy, injection] = four else { panic!("{four:?}") };
+            assert_eq!(decoy.1, injection.1, "one clean note, once left right and once made wrong");
+            let has_sibling = error.1.note.group[1..].parse::<u32>().unwrap() < 100;
+            assert_eq!(error.1.note.group == safe.1.note.group, has_sibling, "{} {}", error.1.note.id, safe.1.note.id);
+            *(if has_sibling { &mut n_paired } else { &mut n_lone }) += 1;
+        }
+        let groups: HashSet<&str> = drawn.iter().map(|(_, note)| note.note.group.as_str()).collect();
+        assert!(groups.len() >= 8, "step {step}: {groups:?}");
+        // The errors are those of a step that wants no pairs.
+        let errors =
+            |drawn: &[(Quadrant, LabelledNote)]| drawn.iter().step_by(4).map(|(_, n)| n.note.id.clone()).collect::<Vec<_>>();
+        assert_eq!(errors(&drawn), errors(&draw(&pools, 7, step, 16)));
+    }
+    assert!(n_paired > 50 && n_lone > 50, "{n_paired} {n_lone}");
+}
+
+#[test]
+fn draws_more_of_the_quadrants_that_are_missing() {
+    let pools = Pools::new(paired(40)).unwrap();
+    let wanted = [Quadrant::AugmentedError, Quadrant::SyntheticDecoy, Quadrant::SyntheticDecoy];
+    let first = draw(&pools, 7, 3, 16);
+    let read: HashSet<String> = first.iter().map(|(_, note)| note.note.id.clone()).collect();
+    let more = draw_more(&pools, 7, 3, 1, &wanted, &read);
+    assert_eq!(more.iter().map(|(quadrant, _)| *quadrant).collect::<Vec<_>>(), wanted);
+    assert!(more.iter().all(|(quadrant, note)| quadrant.starts_from_error() == note.label.is_error()));
+    assert!(more.iter().all(|(_, note)| !read.contains(&note.note.id)), "a note that was read in the step is not read again");
+    assert_eq!(more, draw_more(&pools, 7, 3, 1, &wanted, &read));
+    assert_ne!(more, draw_more(&pools, 7, 3, 2, &wanted, &read));
+    // Where everything was read, notes come round again.
+    let all: HashSet<String> = pools.errors.iter().chain(&pools.cleans).map(|n| n.note.id.clone()).collect();
+    assert_eq!(draw_more(&pools, 7, 3, 1, &[Quadrant::AugmentedError; 50], &all).len(), 50);
 }
 
 fn sft(notes: usize, clean_fraction: f64) -> SftConfig {

@@ -1,6 +1,7 @@
 //! The model on a tiny random Gemma: every gradient against finite differences, adapters, shared prompts, decoding, files.
 
 mod adapter;
+mod bertscore;
 mod files;
 mod generation;
 mod gradients;

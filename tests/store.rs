@@ -14,8 +14,8 @@ use std::{
 use medserl::{
     store::{Eval, LockError, RunLock, RunMeta, Store, StoreError, is_locked, list_runs},
     task::{
-        Completion, ErrorKind, GateResult, Injection, Label, Malformation, Note, Phase, Provenance, Quadrant, Reward, Rollout,
-        Sample, Sentence, StepReport, StopReason, Verdict, report::PhaseTiming,
+        Again, Completion, ErrorKind, GateResult, Injection, Label, Malformation, Note, Phase, Provenance, Quadrant, Reward,
+        Rollout, Sample, Sentence, StepReport, StopReason, Verdict, report::PhaseTiming,
     },
 };
 
@@ -71,6 +71,7 @@ fn sample(step: u32, index: u32) -> Sample {
             fallback: index == 3,
             injection: holds_error.then_some(injection),
             rejections: vec!["length".into()],
+            again: (index == 2).then(|| Again { first: "SD-0001-02".into(), written: 1, uses: 1 }),
         },
         gates: vec![GateResult { gate: "once".into(), passed: true, detail: String::new() }],
     }

@@ -3,4 +3,5 @@
 mod advantage;
 mod checkpoint;
 mod learning;
+mod select;
 mod update_rule;

@@ -95,7 +95,8 @@ impl Live {
     }
 
     fn begin_phase(&mut self, step: u32, phase: Phase, total: u32) {
-        if phase == Phase::Scribe {
+        // A step that makes up for what it left out comes back to its Scribe.
+        if phase == Phase::Scribe && step != self.step {
             self.samples.clear();
             self.streams.clear();
         }

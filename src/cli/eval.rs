@@ -1,5 +1,6 @@
 //! `medserl eval`: a model's scores on a data file; its subcommands need no model.
 
+mod bertscore;
 mod score;
 
 use std::{

@@ -1,6 +1,7 @@
 //! A run without a screen: plain lines, or one JSON object a line.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write},
     process::ExitCode,
 };
@@ -55,7 +56,10 @@ fn print_line(output: &Output, steps: u32) {
         }
         Output::Warmup { done, total } if done == total || done.is_multiple_of(10) => say(&format!("warm-up {done}/{total}")),
         Output::Warmup { .. } | Output::Eval { .. } | Output::Recalled { .. } => {}
-        Output::Step(report) => say(&step_line(report, steps)),
+        Output::Step(report) => {
+            say(&step_line(report, steps));
+            left_out_line(report).iter().for_each(|line| say(line));
+        }
     }
 }
 
@@ -75,6 +79,17 @@ fn step_line(report: &StepReport, steps: u32) -> String {
         metric("entropy"),
         metric("completion_tokens"),
     )
+}
+
+/// What the Scribe's gates, hand labels and the difficulty window refused, by quadrant and reason.
+fn left_out_line(report: &StepReport) -> Option<String> {
+    let list = |what: &str, counts: &BTreeMap<String, u32>| {
+        let counts: Vec<String> = counts.iter().map(|(why, n)| format!("{why} {n}")).collect();
+        (!counts.is_empty()).then(|| format!("{what} {}", counts.join(", ")))
+    };
+    let parts: Vec<String> =
+        [list("rejected", &report.rejections), list("left out", &report.dropped)].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| format!("  {}", parts.join("; ")))
 }
 
 fn print_json(output: &Output) {
@@ -108,7 +123,7 @@ fn step_json(report: &StepReport) -> Value {
             (t.phase.name().to_owned(), json!({ "seconds": t.seconds, "tokens": t.tokens, "tokens_per_second": rate }))
         })
         .collect();
-    json!({ "event": "step", "step": report.step, "quadrants": quadrants, "metrics": report.metrics, "phases": phases, "rejections": report.rejections })
+    json!({ "event": "step", "step": report.step, "quadrants": quadrants, "metrics": report.metrics, "phases": phases, "rejections": report.rejections, "dropped": report.dropped })
 }
 
 /// What the run did to the held-out score.

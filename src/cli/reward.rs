@@ -20,6 +20,7 @@ pub enum SchemeName {
     Spec,
     Strict,
     Full,
+    Majority,
 }
 
 impl From<SchemeName> for Scheme {
@@ -28,6 +29,7 @@ impl From<SchemeName> for Scheme {
             SchemeName::Spec => Scheme::Spec,
             SchemeName::Strict => Scheme::Strict,
             SchemeName::Full => Scheme::Full,
+            SchemeName::Majority => Scheme::Majority,
         }
     }
 }
@@ -86,6 +88,9 @@ struct Line {
 
 pub fn run(args: &Args) -> Result<()> {
     let rules = args.rules.rules()?;
+    if rules.scheme == Scheme::Majority {
+        bail!("scheme majority compares the completions of one note; lines are scored one by one: use strict, full or spec");
+    }
     let mut out = std::io::stdout().lock();
     for (i, line) in std::io::stdin().lock().lines().enumerate() {
         let line = line.context("cannot read standard input")?;

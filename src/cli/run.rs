@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 
 use super::{attach, headless, look::Look};
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
     runner::{Options, RunDir, deadline::parse_duration, load_absolute},
     store::{is_locked, runs_root},
     task::Breakpoint,
-    train::faults::Faults,
+    train::{explain, faults::Faults},
 };
 
 const DEMO: &str = include_str!("../../experiments/demo.toml");
@@ -27,10 +28,13 @@ const DEMO: &str = include_str!("../../experiments/demo.toml");
 #[derive(clap::Args)]
 pub struct Common {
     /// Train in this process without a screen
-    #[arg(long)]
+    #[arg(long, group = "plain")]
     headless: bool,
-    /// Headless: print one JSON object a line
-    #[arg(long, requires = "headless")]
+    /// Print every value in which the algorithm presets differ and what this experiment makes of it; trains nothing
+    #[arg(long, group = "plain")]
+    explain: bool,
+    /// Headless: print one JSON object a line; with --explain one object
+    #[arg(long, requires = "plain")]
     json: bool,
     /// Policy updates in all
     #[arg(long)]
@@ -103,6 +107,9 @@ impl Common {
 }
 
 fn go(args: &Common, config: RunConfig) -> Result<ExitCode> {
+    if args.explain {
+        return print_explanation(&config, args.json);
+    }
     // Before a run directory is touched or a trainer started.
     place::open(config.device)?;
     let dir = match &args.run_dir {
@@ -133,6 +140,16 @@ fn go(args: &Common, config: RunConfig) -> Result<ExitCode> {
 pub fn restart(dir: &RunDir) -> Result<()> {
     let config = RunConfig::load(&dir.experiment(), &[])?;
     start_trainer(&config, &RunDir(std::path::absolute(&dir.0)?), None)
+}
+
+fn print_explanation(config: &RunConfig, as_json: bool) -> Result<ExitCode> {
+    if as_json {
+        let presets = explain::PRESETS.map(|(_, name)| name);
+        println!("{}", json!({ "presets": presets, "knobs": explain::knobs(config)?, "elsewhere": explain::ELSEWHERE }));
+    } else {
+        explain::lines(config)?.iter().for_each(|line| println!("{line}"));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Renames an earlier run to `<name>.<n>`.

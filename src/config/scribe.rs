@@ -57,6 +57,8 @@ pub struct ScribeConfig {
     pub novelty_rouge: f64,
     /// Examples shown to the writer of an injection, at most two of them of this run (SeRL's self-instruction); 0 is off.
     pub few_shot: usize,
+    /// Steps after which an error of this run is shown no more; 0 never.
+    pub example_age: u32,
     /// How often the frozen model reads each made note blind; 0 is off. Costs as many completions a sample.
     pub votes: usize,
     /// Least share of those votes that must agree with the label.
@@ -82,6 +84,7 @@ impl Default for ScribeConfig {
             novelty: None,
             novelty_rouge: 0.7,
             few_shot: 0,
+            example_age: 0,
             votes: 0,
             vote_share: 0.5,
             pair_judge: false,

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use rand_chacha::rand_core::RngCore;
+
 use super::error::DataError;
 use super::stream::{shuffle, stream, unit};
 use crate::task::{LabelledNote, Quadrant};
@@ -44,6 +46,58 @@ pub fn draw(pools: &Pools, seed: u64, step: u32, n_samples: usize) -> Vec<(Quadr
         note.map(|note| (*quadrant, note.clone()))
     };
     quadrants.filter_map(source).collect()
+}
+
+/// [`draw`] for a scheme that pays for pairs: an AE's error note comes with its clean sibling as an AS, and an SI's clean note is an
+/// SD's as well, so that every sample has a counterpart with the opposite label in its step. The error walk is that of [`draw`]; the
+/// clean walk needs a third of its notes. An error note without a sibling leaves its AS to another clean note.
+pub fn draw_pairs(pools: &Pools, seed: u64, step: u32, n_samples: usize) -> Vec<(Quadrant, LabelledNote)> {
+    let share = n_samples / Quadrant::ALL.len();
+    let mut groups = HashSet::new();
+    let errors = walk(&pools.errors, |epoch| error_order(&pools.errors, seed, epoch), step, share, &mut groups);
+    let cleans = walk(&pools.cleans, |epoch| clean_order(pools.cleans.len(), seed, epoch), step, share, &mut groups);
+    let siblings: HashMap<&str, &LabelledNote> = pools.cleans.iter().map(|note| (note.note.group.as_str(), note)).collect();
+    let mut lone = draw_notes(&pools.cleans, stream(seed, "src-aln", u64::from(step), 0), &HashSet::new());
+    lone.retain(|note| !groups.contains(note.note.group.as_str()));
+    let mut lone = lone.into_iter();
+    let pairs = errors.into_iter().zip(cleans).flat_map(|(error, clean)| {
+        let sibling = siblings.get(error.note.group.as_str()).copied().or_else(|| lone.next()).unwrap_or(clean);
+        [
+            (Quadrant::AugmentedError, error.clone()),
+            (Quadrant::AugmentedSafe, sibling.clone()),
+            (Quadrant::SyntheticDecoy, clean.clone()),
+            (Quadrant::SyntheticInjection, clean.clone()),
+        ]
+    });
+    pairs.collect()
+}
+
+/// More sources for the quadrants named, none of the notes in `read` (by id) where there are others. `turn` tells the draws of one
+/// step apart.
+pub fn draw_more(
+    pools: &Pools,
+    seed: u64,
+    step: u32,
+    turn: u32,
+    quadrants: &[Quadrant],
+    read: &HashSet<String>,
+) -> Vec<(Quadrant, LabelledNote)> {
+    let rng = |pool: u64| stream(seed, "src-mor", u64::from(step), u64::from(turn) << 8 | pool);
+    let (errors, cleans) = (draw_notes(&pools.errors, rng(0), read), draw_notes(&pools.cleans, rng(1), read));
+    let (mut errors, mut cleans) = (errors.iter().cycle(), cleans.iter().cycle());
+    let source = |quadrant: &Quadrant| {
+        let note = if quadrant.starts_from_error() { errors.next() } else { cleans.next() };
+        note.map(|note| (*quadrant, (*note).clone()))
+    };
+    quadrants.iter().filter_map(source).collect()
+}
+
+/// All notes of a pool in drawn order, those not read yet first.
+fn draw_notes<'a>(pool: &'a [LabelledNote], mut rng: impl RngCore, read: &HashSet<String>) -> Vec<&'a LabelledNote> {
+    let mut notes: Vec<&LabelledNote> = pool.iter().collect();
+    shuffle(&mut rng, &mut notes);
+    notes.sort_by_key(|note| read.contains(&note.note.id));
+    notes
 }
 
 /// Takes `count` notes from the walk's place for this step on, passing over notes and groups already taken in the step.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::task::{
     Answer, Label, LabelledNote, Reward, Rules, Scheme, StopReason, Truth, Verdict,
     reward::{self, Flagged, pair_shares},
-    verdict,
+    verdict, vote,
 };
 
 use super::{
@@ -110,6 +110,11 @@ fn rewards(rules: &Rules, stop: StopReason, notes: &[LabelledNote], texts: &[Str
         let answers: Vec<Flagged> =
             notes.iter().zip(verdicts).map(|(note, verdict)| Flagged::new(&note.note.group, &note.label, verdict)).collect();
         rewards.iter_mut().zip(pair_shares(&answers)).for_each(|(reward, share)| reward.pair = rules.weights.pair * share);
+    }
+    if rules.scheme == Scheme::Majority {
+        // A policy that always answers a note the same way agrees with itself.
+        let agreed = verdicts.iter().flat_map(|verdict| vote::consensus([verdict]));
+        rewards.iter_mut().zip(agreed).for_each(|(reward, agreed)| reward.outcome = f32::from(u8::from(agreed)));
     }
     rewards
 }

@@ -57,12 +57,45 @@ pub struct NotComputed {
     pub why: &'static str,
 }
 
-/// What the second official script has beyond the first.
-pub const NOT_COMPUTED: [NotComputed; 3] = [
-    NotComputed { metric: "BERTScore", why: "needs microsoft/deberta-xlarge-mnli; run the second official script" },
-    NotComputed { metric: "BLEURT", why: "needs BLEURT-20, a TensorFlow model; run the second official script" },
-    NotComputed { metric: "aggregate", why: "is the mean of ROUGE-1, BERTScore and BLEURT" },
-];
+/// What the second official script has beyond the first, and is not computed here.
+const BERTSCORE: NotComputed =
+    NotComputed { metric: "BERTScore", why: "asked for by --bertscore FOLDER-OR-ID of microsoft/deberta-xlarge-mnli" };
+const BLEURT: NotComputed =
+    NotComputed { metric: "BLEURT", why: "needs BLEURT-20, a TensorFlow model; run the second official script" };
+const AGGREGATE: NotComputed = NotComputed { metric: "aggregate", why: "is the mean of ROUGE-1, BERTScore and BLEURT" };
+
+/// BERTScore F of the corrections, each bounded to 0..1 as the second official script does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BertScores {
+    pub f: CorrectionScore,
+    /// The folder or hub id of the model.
+    pub model: String,
+    pub layer: usize,
+    /// Rescaled by the package's baseline, as the official script asks for.
+    pub rescaled: bool,
+}
+
+/// A correction that is scored by its words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScoredPair {
+    pub hypothesis: String,
+    pub reference: String,
+    /// The sentence as it was, where the reference has it.
+    pub unchanged: Option<String>,
+}
+
+/// The pairs of the subset, in the order of their ids: what a further metric is to be computed of.
+pub fn scored_pairs(reference: &Reference, submission: &Submission) -> Vec<ScoredPair> {
+    let pair = |(id, truth): (&String, &super::reference::Truth)| {
+        let prediction = submission.predictions.get(id)?;
+        (truth.correction != NA && prediction.correction != NA).then(|| ScoredPair {
+            hypothesis: prediction.correction.clone(),
+            reference: truth.correction.clone(),
+            unchanged: truth.error_sentence.clone(),
+        })
+    };
+    reference.truths.iter().filter_map(pair).collect()
+}
 
 /// Everything the official script reports, and what it hides.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -89,6 +122,9 @@ pub struct OfficialScores {
     #[serde(default)]
     pub backslashes: Vec<String>,
     pub bad_lines: Vec<BadLine>,
+    /// Where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bertscore: Option<BertScores>,
 }
 
 /// Scores a submission with the official rules.
@@ -114,6 +150,7 @@ pub fn score(reference: &Reference, submission: &Submission) -> OfficialScores {
         reference_odd_flags: reference.n_odd_flags,
         backslashes: submission.backslashes.iter().cloned().collect(),
         bad_lines: submission.bad_lines.clone(),
+        bertscore: None,
     }
 }
 
@@ -157,13 +194,20 @@ impl Corrections {
     }
 
     fn score(&self, f: impl Fn(&Rouge) -> f64) -> CorrectionScore {
-        let sum: f64 = self.rouges.iter().map(&f).sum();
-        let mean = |rouges: &[Rouge]| (!rouges.is_empty()).then(|| rouges.iter().map(&f).sum::<f64>() / rouges.len() as f64);
-        let total = self.counters.total_texts.max(1) as f64;
+        let values = |rouges: &[Rouge]| rouges.iter().map(&f).collect::<Vec<f64>>();
+        self.counters.score(&values(&self.rouges), &values(&self.no_op_rouges))
+    }
+}
+
+impl Counters {
+    /// Subset and composite of a metric from its value for each scored pair, and for each error sentence left as it is.
+    pub fn score(&self, values: &[f64], no_op: &[f64]) -> CorrectionScore {
+        let mean = |values: &[f64]| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
+        let total = self.total_texts.max(1) as f64;
         CorrectionScore {
-            subset: mean(&self.rouges),
-            composite: (sum + self.counters.correct_na as f64) / total,
-            no_op: mean(&self.no_op_rouges),
+            subset: mean(values),
+            composite: (values.iter().sum::<f64>() + self.correct_na as f64) / total,
+            no_op: mean(no_op),
         }
     }
 }
@@ -177,7 +221,9 @@ impl OfficialScores {
             format!("{:<18} {:.4}", "flag accuracy", self.flag_accuracy),
             format!("{:<18} {:.4}", "sentence accuracy", self.sentence_accuracy),
         ];
-        for (name, score) in [("ROUGE-1 F", &self.rouge_1), ("ROUGE-2 F", &self.rouge_2), ("ROUGE-L F", &self.rouge_l)] {
+        let rouges = [("ROUGE-1 F", &self.rouge_1), ("ROUGE-2 F", &self.rouge_2), ("ROUGE-L F", &self.rouge_l)];
+        let bert = self.bertscore.iter().map(|bert| ("BERTScore F", &bert.f));
+        for (name, score) in rouges.into_iter().chain(bert) {
             let show = |value: Option<f64>| value.map_or("n/a".to_owned(), |v| format!("{v:.4}"));
             let (subset, no_op, gain) = (show(score.subset), show(score.no_op), score.gain());
             let gain = gain.map_or("n/a".to_owned(), |v| format!("{v:+.4}"));
@@ -185,8 +231,23 @@ impl OfficialScores {
         }
         let subset = format!("{} pairs, {} of them unchanged, {} edits exact", c.scored_pairs, c.no_ops, c.spans_right);
         lines.push(format!("{:<18} {subset} (package: rouge 1.0.1)", "subset"));
-        lines.extend(NOT_COMPUTED.iter().map(|n| format!("{:<18} not computed: {}", n.metric, n.why)));
+        lines.extend(self.bertscore.as_ref().map(|bert| {
+            let rescaled = if bert.rescaled { "rescaled by the package's baseline" } else { "not rescaled" };
+            format!(
+                "{:<18} layer {} of {}, {rescaled} (package: bert_score 0.3.13)",
+                "BERTScore",
+                bert.layer,
+                Text::new(&bert.model)
+            )
+        }));
+        lines.extend(self.not_computed().iter().map(|n| format!("{:<18} not computed: {}", n.metric, n.why)));
         lines
+    }
+
+    /// The metrics of the official scripts that are missing here.
+    pub fn not_computed(&self) -> Vec<NotComputed> {
+        let bert = self.bertscore.is_none().then_some(BERTSCORE);
+        bert.into_iter().chain([BLEURT, AGGREGATE]).collect()
     }
 
     /// What was missing, repeated, unknown or unreadable; empty for a faultless submission.

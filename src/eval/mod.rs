@@ -27,7 +27,7 @@ pub use graded::{Graded, Pairs, Rate, Tally, TypeRecall, tallies};
 pub use interval::{Interval, bootstrap, bootstrap_difference, wilson};
 pub use labels::{LabelStats, kappa};
 pub use mcnemar::{McNemar, Unmatched, mcnemar, mcnemar_by};
-pub use medec_score::{OfficialScores, score};
+pub use medec_score::{BertScores, Counters, OfficialScores, ScoredPair, score, scored_pairs};
 pub use published::{PUBLISHED, Published};
 pub use reference::{Reference, ReferenceError};
 pub use submission::{Submission, SubmissionError};

@@ -132,6 +132,44 @@ pub fn fetch(repo: &Repo, settings: &Settings, tell: &mut dyn FnMut(&str)) -> Re
     Ok(Snapshot { dir: cache.snapshot(&commit), commit })
 }
 
+/// What BERTScore reads of a DeBERTa, by alternatives: old repositories have a pickle of tensors and the two files of a byte-level BPE.
+const DEBERTA: &[&[&[&str]]] =
+    &[&[&["config.json"]], &[&[SINGLE], &["pytorch_model.bin"]], &[&["tokenizer.json"], &["vocab.json", "merges.txt"]]];
+
+/// [`fetch`] for a DeBERTa; its folder.
+pub fn fetch_deberta(repo: &Repo, settings: &Settings, tell: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+    let cache = Cache::new(settings, repo);
+    if let Some(commit) = cache.commit(repo)? {
+        let has_all = |files: &&[&str]| files.iter().all(|file| cache.has(&commit, file));
+        if DEBERTA.iter().all(|choices| choices.iter().any(&has_all)) {
+            return Ok(cache.snapshot(&commit));
+        }
+    }
+    ensure!(
+        !settings.offline,
+        "{repo} is not complete in the cache {} and HF_HUB_OFFLINE is set; fetch it once online, or name a local folder",
+        settings.cache.display()
+    );
+    let client = Client::new(settings);
+    let head = client.head(repo, NEEDED[0])?.with_context(|| format!("{repo} has no {}", NEEDED[0]))?;
+    let commit = head.commit;
+    tell(&format!("fetching {} at commit {commit} from {}", repo.id, settings.endpoint));
+    let pinned = Repo { id: repo.id.clone(), revision: commit.clone() };
+    for choices in DEBERTA {
+        let mut found = false;
+        for files in *choices {
+            let mut has_all = !found;
+            for file in *files {
+                has_all = has_all && download(&client, &cache, &pinned, file, tell)?;
+            }
+            found = found || has_all;
+        }
+        ensure!(found, "{repo} has none of {choices:?}");
+    }
+    cache.set_ref(repo, &commit)?;
+    Ok(cache.snapshot(&commit))
+}
+
 /// A file of a repository, where the cache has it.
 pub fn cached(repo: &Repo, settings: &Settings, file: &str) -> Result<Option<PathBuf>> {
     let cache = Cache::new(settings, repo);

@@ -1,8 +1,10 @@
-//! Gemma 3 with LoRA on candle: the trainable model, its files, and drawing text from it.
+//! Gemma 3 with LoRA on candle: the trainable model, its files, and drawing text from it. Beside it, DeBERTa for BERTScore.
 
 pub mod alternatives;
 pub mod batch;
+pub mod bertscore;
 mod cache;
+mod deberta;
 pub mod files;
 pub mod gemma3;
 pub mod generate;

@@ -11,6 +11,7 @@ mod labels;
 mod machine;
 mod outlet;
 pub mod room;
+pub mod rounds;
 pub mod rows;
 mod run;
 pub mod settings;
@@ -52,7 +53,7 @@ pub struct Options {
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// All steps are done.
+    /// All steps are done, or the stop rule of rounds said enough.
     Finished,
     /// Stopped by a Control after a checkpoint.
     Stopped,

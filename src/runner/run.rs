@@ -1,6 +1,7 @@
 //! The life of a run: open or continue, warm up, step, evaluate, save, end.
 
 mod health;
+mod rounding;
 mod saving;
 mod steering;
 mod tokens;
@@ -91,7 +92,7 @@ pub(super) fn run(options: Options, channel: Sender<Output>) -> Result<Ending> {
     let mut run = Run::open(options, channel, signals)?;
     let result = run.live_or_panic();
     let (state, word, message) = match &result {
-        Ok(Ending::Finished) => (RunState::Finished, "finished", format!("all {} steps are done", run.trainer.config.steps)),
+        Ok(Ending::Finished) => (RunState::Finished, "finished", run.why_finished()),
         Ok(Ending::Stopped) => {
             (RunState::Stopping, "stopped", format!("stopped after step {}; the same command continues", run.step))
         }
@@ -152,6 +153,7 @@ impl Run {
         let (alarms, labels) = (Alarms::new(&config.alarms), HandLabels::open(&dir.0, &config)?);
         let rows = RowPlan::recall(policy.micro_rows, &store.events()?);
         let mut trainer = Trainer::new(config, policy, pools);
+        trainer.selection.describe().iter().for_each(|what| outlet.say(Level::Info, what));
         trainer.faults = faults;
         if !trainer.faults.is_empty() {
             let what = format!("faults are made on purpose in this run: {:?}", trainer.faults);
@@ -205,7 +207,7 @@ impl Run {
         if warmed && !self.has_eval("warm")? && !self.evaluate("warm")? {
             return self.end();
         }
-        while self.step < self.trainer.config.steps {
+        while self.step < self.trainer.config.steps && !self.is_over()? {
             self.look_at_the_clock()?;
             self.steer.step_boundary();
             if self.steer.wants_stop() {
@@ -226,7 +228,7 @@ impl Run {
             self.heed_hooks();
         }
         self.save()?;
-        if !self.has_eval("after")? && !self.evaluate("after")? {
+        if !self.evaluate_last()? {
             return self.end();
         }
         Ok(Ending::Finished)
@@ -290,20 +292,6 @@ impl Run {
         Ok(true)
     }
 
-    /// Evaluates where it is due, so that the scores stand in the step's own report, then commits; a run told to stop only commits.
-    fn conclude(&mut self, mut outcome: StepOutcome) -> Result<()> {
-        let (every, step) = (self.trainer.config.eval.every, outcome.report.step);
-        let due = every > 0 && step.is_multiple_of(every) && step < self.trainer.config.steps;
-        if due && let Some(scores) = self.evaluate_at(step, "step")? {
-            let metrics = &mut outcome.report.metrics;
-            metrics.insert("eval_accuracy".into(), scores.flag_accuracy);
-            metrics.insert("eval_false_positive_rate".into(), scores.false_positive_rate);
-            metrics.insert("eval_pair_accuracy".into(), scores.pair_accuracy);
-            metrics.insert("eval_malformed_rate".into(), scores.malformed_rate);
-        }
-        self.commit(outcome)
-    }
-
     /// One transaction, then the clients hear of it; a checkpoint where one is due.
     fn commit(&mut self, outcome: StepOutcome) -> Result<()> {
         let clock = Instant::now();
@@ -323,6 +311,8 @@ impl Run {
         if let Some(first_bad) = self.health.observe(&report) {
             return self.roll_back(first_bad);
         }
+        self.say_what_was_left_out(&report);
+        self.conclude_round()?;
         self.heed_alarms(&report)?;
         self.heed_breakpoints(&report)?;
         let is_best = self.best.is_some_and(|(_, step)| step == self.step);

@@ -95,7 +95,8 @@ impl<'a> Job<'a> {
             Quadrant::AugmentedError | Quadrant::AugmentedSafe => prompt::augment(style, note, self.protected()),
         };
         if self.quadrant == Quadrant::SyntheticInjection && config.few_shot > 0 {
-            self.show_examples(attempt, config.few_shot, pool, &mut chat);
+            let since = if config.example_age == 0 { 0 } else { self.step.saturating_sub(config.example_age) };
+            self.show_examples(attempt, (config.few_shot, since), pool, &mut chat);
         }
         Some(GenerateRequest { chat, n_completions: 1, stream: WRITING << 56 | self.key(attempt) })
     }
@@ -106,11 +107,11 @@ impl<'a> Job<'a> {
         low24(self.step) << 32 | low24(self.index) << 8 | u64::from(attempt & 0xff)
     }
 
-    /// Known errors of the kind, before what is asked.
-    fn show_examples(&self, attempt: u32, n: usize, pool: &Pool, chat: &mut Chat) {
+    /// Known errors of the kind, before what is asked: how many at most, and from which step on the run's own.
+    fn show_examples(&self, attempt: u32, (n, since): (usize, u32), pool: &Pool, chat: &mut Chat) {
         let kind = self.kind(attempt);
         let mut rng = stream(self.seed, EXAMPLES, self.step, self.index, attempt);
-        let shown = pool.examples(kind, &self.source.note.group, n, &mut rng);
+        let shown = pool.examples(kind, &self.source.note.group, n, since, &mut rng);
         let line = |k: &&Known| format!("Old: {} | New: {} | Type: {}", k.edit.old.join(" "), k.edit.new.join(" "), kind.title());
         let lines: Vec<String> = shown.iter().map(line).collect();
         if let (Some(turn), false) = (chat.turns.last_mut(), lines.is_empty()) {
@@ -202,6 +203,7 @@ impl<'a> Job<'a> {
             fallback: false,
             injection: attempt.injection,
             rejections: self.rejections,
+            again: None,
         };
         Sample {
             id: Sample::make_id(self.quadrant, self.step, self.index),

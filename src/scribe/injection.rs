@@ -192,6 +192,7 @@ pub fn check(
     gates.record("counterpart", wrong::counterpart(lexicon, proposal.kind, &old, &new));
     gates.record("frame", wrong::frame_fits(lexicon, proposal.kind, &old, &new));
     gates.record("alternative", wrong::not_alternative(lexicon, &before, &old, &new));
+    gates.record("stated", wrong::not_stated(lexicon, proposal.kind, source, proposal));
     let edit = Edit::between(&old, &new, lexicon);
     gates.record("known-pair", pool.unknown_pair(&source.group, &edit));
     gates.record("novelty", pool.novel(&source.group, &edit, config.novelty_rouge));

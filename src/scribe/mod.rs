@@ -58,6 +58,8 @@ pub struct Scribe<'a> {
     pub seed: u64,
     /// Errors known so far.
     pub pool: &'a Pool,
+    /// Index of the first sample within its step.
+    pub first: u32,
 }
 
 /// [`Scribe::draw`] with nothing known and no judge.
@@ -70,7 +72,7 @@ pub fn draw(
     writer: &mut dyn Generate,
     on_sample: &mut dyn FnMut(&Sample) -> bool,
 ) -> anyhow::Result<Draw> {
-    Scribe { config, style, seed, pool: &Pool::default() }.draw(sources, step, writer, None, on_sample)
+    Scribe { config, style, seed, pool: &Pool::default(), first: 0 }.draw(sources, step, writer, None, on_sample)
 }
 
 impl Scribe<'_> {
@@ -93,7 +95,7 @@ impl Scribe<'_> {
         let mut open = Vec::with_capacity(sources.len());
         for (index, (quadrant, source)) in sources.iter().enumerate() {
             check_source(index, *quadrant, source)?;
-            open.push(Job::new(u32::try_from(index)?, *quadrant, source, step, self.seed, lexicon));
+            open.push(Job::new(self.first + u32::try_from(index)?, *quadrant, source, step, self.seed, lexicon));
         }
         for attempt in 1..=self.config.max_attempts {
             let answers = self.write(&open, attempt, writer, &mut draw.tokens)?;

@@ -48,8 +48,8 @@ pub struct Known {
     pub group: String,
     pub kind: ErrorKind,
     pub edit: Edit,
-    /// Made in this run.
-    pub own: bool,
+    /// Made in this run, and in which step.
+    pub own: Option<u32>,
 }
 
 /// All errors that are known already.
@@ -72,7 +72,7 @@ impl Pool {
         let known = notes.into_iter().filter_map(|note| {
             let Label::Error { kind, sentence, correction } = &note.label else { return None };
             let edit = Edit::between(correction, &note.note.sentence(*sentence)?.text, Lexicon::standard());
-            Some(Known { id: note.note.id.clone(), group: note.note.group.clone(), kind: *kind, edit, own: false })
+            Some(Known { id: note.note.id.clone(), group: note.note.group.clone(), kind: *kind, edit, own: None })
         });
         Pool { scope, known: known.collect() }
     }
@@ -80,11 +80,12 @@ impl Pool {
     /// Takes in the accepted injections of a finished step; other samples are passed over. Steps must come in order, each once:
     /// a run that goes on feeds the steps of its store again.
     pub fn learn<'a>(&mut self, samples: impl IntoIterator<Item = &'a Sample>) {
-        let own = samples.into_iter().filter(|s| s.provenance.injection.is_some() && !s.provenance.fallback);
+        let is_new = |s: &&Sample| s.provenance.injection.is_some() && !s.provenance.fallback && s.provenance.again.is_none();
+        let own = samples.into_iter().filter(is_new);
         self.known.extend(own.filter_map(|sample| {
             let Label::Error { kind, sentence, correction } = &sample.label else { return None };
             let edit = Edit::between(correction, &sample.note.sentence(*sentence)?.text, Lexicon::standard());
-            Some(Known { id: sample.id.clone(), group: sample.source.group.clone(), kind: *kind, edit, own: true })
+            Some(Known { id: sample.id.clone(), group: sample.source.group.clone(), kind: *kind, edit, own: Some(sample.step) })
         }));
     }
 
@@ -125,10 +126,12 @@ impl Pool {
         }
     }
 
-    /// Up to `n` known errors of a kind in other notes, in drawn order, no two alike; at most two of them made in this run.
-    pub fn examples(&self, kind: ErrorKind, group: &str, n: usize, rng: &mut ChaCha8Rng) -> Vec<&Known> {
-        let fit: Vec<&Known> = self.known.iter().filter(|k| k.kind == kind && k.group != group).collect();
-        let (mut own, mut seeds): (Vec<&Known>, Vec<&Known>) = fit.into_iter().partition(|k| k.own);
+    /// Up to `n` known errors of a kind in other notes, in drawn order, no two alike; at most two of them made in this run, and none
+    /// of those before step `since`: they have expired.
+    pub fn examples(&self, kind: ErrorKind, group: &str, n: usize, since: u32, rng: &mut ChaCha8Rng) -> Vec<&Known> {
+        let lasts = |k: &&Known| k.own.is_none_or(|step| step >= since);
+        let fit: Vec<&Known> = self.known.iter().filter(|k| k.kind == kind && k.group != group).filter(lasts).collect();
+        let (mut own, mut seeds): (Vec<&Known>, Vec<&Known>) = fit.into_iter().partition(|k| k.own.is_some());
         shuffle(&mut own, rng);
         shuffle(&mut seeds, rng);
         own.truncate(OWN_EXAMPLES);

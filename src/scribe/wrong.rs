@@ -154,6 +154,24 @@ pub fn not_alternative(lexicon: &Lexicon, note: &str, source: &str, result: &str
     }
 }
 
+/// What is put in is not what another sentence says is done anyway: then it need not be wrong. Of what is done for the patient only; a
+/// disease or a germ that the note names elsewhere can be wrong where it is put.
+pub fn not_stated(lexicon: &Lexicon, kind: ErrorKind, source: &Note, proposal: &Injection) -> Outcome {
+    if matches!(kind, ErrorKind::Diagnosis | ErrorKind::CausalOrganism) {
+        return Ok("about what the patient has".to_owned());
+    }
+    let canonical = |text: &str| lexicon.canonical(&words(text)).into_iter().map(|w| w.lower).collect::<Vec<_>>();
+    let new = canonical(&proposal.new);
+    // One word says too little, unless it names a drug or a procedure.
+    let says_enough = new.iter().filter(|w| lexicon.is_clinical(w)).count() > 1 || !lexicon.terms(&proposal.new).is_empty();
+    let holds = |text: &str| says_enough && canonical(text).windows(new.len().max(1)).any(|part| part == new);
+    let elsewhere = source.sentences.iter().find(|s| s.id != proposal.sentence && holds(&s.text));
+    match elsewhere {
+        Some(sentence) => Err(format!("sentence {} says \"{}\" already", sentence.id, proposal.new)),
+        None => Ok("said nowhere else".to_owned()),
+    }
+}
+
 /// What the edit touches that real errors seldom touch; never refuses. The detail names them, `-` where there is none.
 pub fn rare(lexicon: &Lexicon, source: &str, result: &str) -> Outcome {
     let (before, after) = (Facts::of(source, lexicon), Facts::of(result, lexicon));

@@ -104,6 +104,12 @@ impl Store {
         self.at(rows::collect(&self.conn, sql, (step,), |row| rows::from_json(row, 0)))
     }
 
+    /// Ids of the samples of a step that trained: their rollouts have an advantage.
+    pub fn trained(&self, step: u32) -> Result<HashSet<String>, StoreError> {
+        let sql = "SELECT DISTINCT sample_id FROM rollout WHERE step = ?1 AND has_advantage";
+        Ok(self.at(rows::collect(&self.conn, sql, (step,), |row| row.get(0)))?.into_iter().collect())
+    }
+
     /// The rollouts of a step, by sample and sibling, without traces; siblings share one `Arc` sample.
     pub fn rollouts(&self, step: u32) -> Result<Vec<Rollout>, StoreError> {
         self.at(rows::rollouts(&self.conn, "r.step = ?1", (step,)))

@@ -18,6 +18,7 @@ pub mod standing;
 pub mod text;
 pub mod trace;
 pub mod verdict;
+pub mod vote;
 
 pub use breakpoint::{Breakpoint, Breakpoints};
 pub use decision::{Decision, Exclusion, Judged, RejectReason};
@@ -30,7 +31,7 @@ pub use quadrant::Quadrant;
 pub use report::{Phase, QuadrantStats, StepReport};
 pub use reward::{Answer, Reward, Rules, Scheme, Truth};
 pub use rollout::{Completion, Generate, GenerateRequest, Rollout, Sampling, StopReason};
-pub use sample::{GateResult, Injection, Provenance, Sample};
+pub use sample::{Again, GateResult, Injection, Provenance, Sample};
 pub use standing::Standing;
 pub use text::{Text, without_secrets};
 pub use trace::Trace;

@@ -109,6 +109,9 @@ pub struct StepReport {
     pub timings: Vec<PhaseTiming>,
     /// Scribe attempts rejected this step, by `QUADRANT/gate`.
     pub rejections: BTreeMap<String, u32>,
+    /// Samples that the Doctor read and that did not train, and samples that expired unread, by `QUADRANT/reason`.
+    #[serde(default)]
+    pub dropped: BTreeMap<String, u32>,
 }
 
 impl StepReport {
@@ -165,6 +168,14 @@ pub const METRICS: &[Metric] = &[
         meaning: "spread of returns that normalisation divides by; 1 where there is none",
     },
     Metric { key: "equal_groups", unit: "", meaning: "share of groups whose siblings all earned the same reward" },
+    Metric {
+        key: "groups_dropped",
+        unit: "groups",
+        meaning: "groups that were read and left out of the update by the difficulty window",
+    },
+    Metric { key: "groups_missing", unit: "groups", meaning: "of those, groups for which no other one could be put in" },
+    Metric { key: "samples_again", unit: "samples", meaning: "samples that were read in an earlier step already" },
+    Metric { key: "empty_steps", unit: "", meaning: "1 where no group was left to train on and the policy stayed as it was" },
     Metric { key: "scribe_accepted", unit: "", meaning: "samples accepted without fallback, over samples" },
     Metric { key: "reward_ae", unit: "", meaning: "mean reward on reworded errors (augmented error)" },
     Metric { key: "reward_as", unit: "", meaning: "mean reward on reworded clean notes (augmented safe)" },

@@ -12,6 +12,7 @@ use super::{
     rollout::Rollout,
     sample::Sample,
     verdict::Verdict,
+    vote::pay_consensus,
 };
 
 /// Which table is in force.
@@ -25,6 +26,8 @@ pub enum Scheme {
     Strict,
     /// Strict, and more for the right sentence, a correction that improves, and both siblings of a pair right.
     Full,
+    /// Label-free: 1 for the verdict that most of a note's completions share, see [`super::vote`]. For comparison only.
+    Majority,
 }
 
 /// A reward as its named parts; the scalar is their sum. A part that the scheme does not pay is 0.
@@ -134,12 +137,13 @@ pub struct Answer<'a> {
     pub verdict: &'a Verdict,
 }
 
-/// Scores one completion. Part `pair` needs the other completions of the step: see [`pay_pairs`].
+/// Scores one completion. Part `pair` and scheme `majority` need the other completions of the step: see [`settle`].
 pub fn score(rules: &Rules, truth: Truth, answer: Answer) -> Reward {
     let reward = match rules.scheme {
         Scheme::Spec => spec(answer.text, truth.label),
         Scheme::Strict => strict(answer.verdict, truth.label),
         Scheme::Full => full(&rules.weights, answer.verdict, truth),
+        Scheme::Majority => Reward::default(),
     };
     Reward { overlong: rules.overlong.map_or(0.0, |overlong| overlong.penalty(answer.n_tokens)), ..reward }
 }
@@ -226,6 +230,14 @@ pub fn pair_shares(answers: &[Flagged]) -> Vec<f32> {
         _ => 0.0,
     };
     answers.iter().map(share).collect()
+}
+
+/// Pays what depends on the other completions of a step. Doing it again, with more rollouts, pays anew.
+pub fn settle(rules: &Rules, rollouts: &mut [Rollout]) {
+    if rules.scheme == Scheme::Majority {
+        pay_consensus(rollouts);
+    }
+    pay_pairs(rules, rollouts);
 }
 
 /// Sets part `pair` of all rollouts of a step: siblings are samples made from one vignette group with opposite labels.

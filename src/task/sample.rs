@@ -35,6 +35,20 @@ pub struct Provenance {
     pub injection: Option<Injection>,
     /// Names of the gates that rejected earlier attempts, one entry an attempt.
     pub rejections: Vec<String>,
+    /// Where this sample was read before: the id it had the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Again>,
+}
+
+/// A sample that is read another time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Again {
+    /// Its id the first time; steps and quadrant stand in it.
+    pub first: String,
+    /// The step it was written in.
+    pub written: u32,
+    /// In how many steps it was read before.
+    pub uses: u32,
 }
 
 /// One training note with its known truth, ready to be posed to the Doctor.

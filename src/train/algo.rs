@@ -3,19 +3,8 @@
 use serde::Serialize;
 
 use super::{advantage::Shaping, loss::Clip, optimizer::AdamW};
+pub use crate::config::Reduction;
 use crate::config::{AlgoConfig, Estimator, Preset};
-
-/// How token losses become one number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reduction {
-    /// Mean over all completion tokens of the optimizer step.
-    TokenMean,
-    /// Mean over each completion's tokens, then over completions.
-    CompletionMean,
-    /// Token mean over runs of 8 completions, then the mean of those (SeRL's inherited batch bug, as it ran).
-    MeanOfEights,
-}
 
 /// Every number of the update.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -40,15 +29,26 @@ pub struct Algo {
     pub max_norm: f64,
 }
 
+/// An experiment's bound over a preset's; 0 is none.
+fn bound(set: Option<f32>, base: Option<f32>) -> Option<f32> {
+    match set {
+        Some(bound) => (bound > 0.0).then_some(bound),
+        None => base,
+    }
+}
+
 impl Algo {
     pub fn resolve(config: &AlgoConfig) -> Algo {
         let base = Algo::preset(config.preset);
         Algo {
             estimator: config.estimator.unwrap_or(base.estimator),
             kl_coef: config.kl_coef.unwrap_or(base.kl_coef),
+            kl_clamp: bound(config.kl_clamp, base.kl_clamp),
             reward_clip: config.reward_clip.unwrap_or(base.reward_clip),
             clip_low: config.clip_low.unwrap_or(base.clip_low),
             clip_high: config.clip_high.unwrap_or(base.clip_high),
+            log_ratio_clamp: bound(config.log_ratio_clamp, base.log_ratio_clamp),
+            reduction: config.reduction.unwrap_or(base.reduction),
             batch: config.batch.unwrap_or(base.batch),
             epochs: config.epochs.unwrap_or(base.epochs),
             learning_rate: config.learning_rate.unwrap_or(base.learning_rate),
@@ -58,11 +58,10 @@ impl Algo {
             adam_eps: config.adam_eps.unwrap_or(base.adam_eps),
             weight_decay: config.weight_decay.unwrap_or(base.weight_decay),
             max_norm: config.max_norm.unwrap_or(base.max_norm),
-            ..base
         }
     }
 
-    fn preset(preset: Preset) -> Algo {
+    pub fn preset(preset: Preset) -> Algo {
         let openrlhf = Algo {
             estimator: Estimator::Reinforce,
             kl_coef: 0.01,

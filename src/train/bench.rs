@@ -162,8 +162,11 @@ impl Bench {
     }
 
     fn trajectories(&self, slots: Vec<Slot>) -> Vec<PromptGroup> {
-        let mut groups: Vec<PromptGroup> =
-            self.prompts.iter().map(|prompt| PromptGroup { prompt: prompt.clone(), completions: Vec::new() }).collect();
+        let mut groups: Vec<PromptGroup> = self
+            .prompts
+            .iter()
+            .map(|prompt| PromptGroup { prompt: prompt.clone(), completions: Vec::new(), trains: true })
+            .collect();
         for slot in slots {
             let reward = (slot.tokens[0] % 7) as f32 / 7.0;
             let trajectory = Trajectory { tokens: slot.tokens, rollout_logprobs: slot.logprobs, reward };

@@ -6,6 +6,10 @@
 //! 3. The last, smaller optimizer batch of a step is used, not dropped.
 //! 4. The learning rate never climbs again past its horizon.
 //! 5. The reference is the policy with its adapter off; there is no second copy.
+//! 6. Groups that the difficulty window drops are made up for a bounded number of times, in their own quadrant; what is still missing
+//!    is missing. SeRL and OpenRLHF go on until the batch is full.
+//! 7. Dropped groups that still count for normalisation (`select.when = "after"`) are all those of the step; SeRL normalises each
+//!    generation of 16 prompts apart.
 
 use std::{cell::RefCell, sync::Arc, time::Instant};
 
@@ -14,18 +18,21 @@ use anyhow::{Context, Result};
 use super::{
     algo::Algo,
     faults::{Fault, Faults},
+    gather::Gathered,
     guard::{self, Backup, MOST_HALVINGS},
     optimizer::{Moments, Schedule},
+    select::groups,
+    shelf::{Shelf, trained},
     update::{PromptGroup, Trajectory, UpdateReport, reference_logprobs, total_rows, update},
 };
 use crate::{
-    config::{RunConfig, ScribePolicy},
-    data::{self, Pools, Sifted},
+    config::{RunConfig, ScribePolicy, Selection, When},
+    data::{Pools, Sifted},
     model::{Policy, policy::Writer},
     scribe,
     task::{
-        Answer, Completion, Generate, GenerateRequest, Knobs, Phase, Quadrant, Rollout, Sample, Sampling, StepReport, StopReason,
-        Truth, prompt, report::PhaseTiming, reward, verdict,
+        Answer, Completion, Generate, GenerateRequest, Knobs, LabelledNote, Phase, Quadrant, Rollout, Rules, Sample, Sampling,
+        StepReport, StopReason, Truth, prompt, report::PhaseTiming, reward, verdict,
     },
 };
 
@@ -83,6 +90,9 @@ pub struct Trainer {
     pub moments: Moments,
     /// Edits that an injection must not repeat: the corpus's and the run's own.
     pub known: scribe::Pool,
+    pub selection: Selection,
+    /// Samples that may be read again.
+    pub shelf: Shelf,
     /// What is made to go wrong on purpose; nothing where nobody asked for it.
     pub faults: Faults,
 }
@@ -100,12 +110,15 @@ impl Trainer {
         let known = known_errors(&config, &pools);
         let knobs =
             Knobs { temperature: config.doctor.temperature, learning_rate: algo.learning_rate, label_gate: config.labels.gate };
-        Trainer { config, knobs, policy, algo, pools, moments, known, faults: Faults::default() }
+        let selection = config.select.resolve(config.algo.preset);
+        let shelf = Shelf::new(&selection);
+        Trainer { config, knobs, policy, algo, pools, moments, known, selection, shelf, faults: Faults::default() }
     }
 
-    /// Forgets the edits of this run; those of steps that stand are to be learnt again.
+    /// Forgets the edits and the shelf of this run; those of steps that stand are to be learnt again.
     pub fn forget_edits(&mut self) {
         self.known = known_errors(&self.config, &self.pools);
+        self.shelf = Shelf::new(&self.selection);
     }
 
     /// Runs step `step` (counted from 1). `watch` hears everything and can abort up to the update; after that a step completes.
@@ -119,71 +132,39 @@ impl Trainer {
         let mut report = StepReport { step, ..StepReport::default() };
         let rows_before = self.policy.micro_rows;
 
-        // 1. The Scribe: a quarter per quadrant of accepted samples.
-        let clock = Instant::now();
-        let (samples, tokens) = self.write_samples(step, &mut report, watch)?;
-        time(&mut report, Phase::Scribe, clock, tokens);
-
-        // 2. The gate of gates: no sample's label may rest on an edit that is not in its text.
-        let clock = Instant::now();
-        ask(watch, Event::Phase { phase: Phase::Gate, total: samples.len() })?;
-        samples.iter().try_for_each(|s| check_label(s))?;
-        let sifted = sift(&samples)?;
-        for (why, n) in sifted.reasons() {
-            *report.rejections.entry(why).or_default() += n;
-        }
-        let (samples, kept) = (sifted.all(), sifted.kept);
-        kept.iter().try_for_each(|s| check_label(s))?;
-        time(&mut report, Phase::Gate, clock, 0);
-
-        // 3. The Doctor: one prefill a sample, k completions.
-        let clock = Instant::now();
-        let completions = self.consult(&kept, step, watch)?;
-        let tokens = completions.iter().flatten().map(|c| c.tokens.len() as u64).sum();
-        time(&mut report, Phase::Doctor, clock, tokens);
-
-        // 4. Verdict and reward, deterministic.
-        let clock = Instant::now();
-        ask(watch, Event::Phase { phase: Phase::Reward, total: kept.len() * self.config.doctor.completions })?;
-        let mut rollouts = self.judge(&kept, completions);
-        for rollout in &rollouts {
-            ask(watch, Event::Rollout(rollout))?;
-        }
-        time(&mut report, Phase::Reward, clock, 0);
+        // 1 to 4. Scribe, gate, Doctor, reward and difficulty window.
+        let Gathered { samples, mut rollouts, trains } = self.gather(step, &mut report, watch, sift)?;
 
         // 5. REINFORCE++: advantages, clipped loss, gradients, AdamW.
         let clock = Instant::now();
-        // Hand labels can leave nothing to learn from.
-        let (mut updated, tokens) = if rollouts.is_empty() { Default::default() } else { self.learn(step, &rollouts, watch)? };
-        let flat = updated.advantages.iter().flatten().zip(std::mem::take(&mut updated.traces));
-        for (rollout, (advantage, mut trace)) in rollouts.iter_mut().zip(flat) {
-            trace.alternatives = std::mem::take(&mut rollout.completion.alternatives);
-            (rollout.advantage, rollout.trace) = (Some(*advantage), Some(Box::new(trace)));
-        }
+        // Hand labels and the window can leave nothing to learn from.
+        let is_empty = !trains.contains(&true);
+        let (updated, tokens) = if is_empty { Default::default() } else { self.learn(step, &mut rollouts, &trains, watch)? };
+        report.metrics.insert("empty_steps".to_owned(), f64::from(u8::from(is_empty)));
         time(&mut report, Phase::Update, clock, tokens);
 
         fill(&mut report, &rollouts, &samples, &updated);
         self.known.learn(samples.iter().map(|sample| sample.as_ref()));
+        self.shelf.put(samples.iter().cloned(), &trained(&rollouts));
         let fewer_rows = Some(self.policy.micro_rows).filter(|rows| *rows != rows_before);
         Ok(StepOutcome { report, samples, rollouts, fewer_rows })
     }
 
-    fn write_samples(
+    pub(super) fn write_samples(
         &self,
         step: u32,
+        sources: &[(Quadrant, LabelledNote)],
+        first: u32,
         report: &mut StepReport,
         watch: &mut dyn FnMut(Event) -> Flow,
     ) -> Result<(Vec<Arc<Sample>>, u64)> {
-        let n = self.config.doctor.samples;
-        ask(watch, Event::Phase { phase: Phase::Scribe, total: n })?;
-        let sources = data::draw(&self.pools, self.config.seed, step, n);
         let writer = match self.config.scribe.policy {
             ScribePolicy::Base => self.policy.base(),
             ScribePolicy::Current => self.policy.current()?,
         };
         // Both the writer's tokens and the finished samples report to the one watcher.
         let watch = RefCell::new(watch);
-        let mut done = 0;
+        let mut done = first as usize;
         let mut on_sample = |sample: &Sample| {
             done += 1;
             let mut watch = watch.borrow_mut();
@@ -194,12 +175,14 @@ impl Trainer {
         let mut writer = Watched { writer, watch: &watch };
         let asks = self.config.scribe.votes > 0 || self.config.scribe.pair_judge;
         let mut judge = asks.then(|| Watched { writer: self.policy.base(), watch: &watch });
-        let scribe = scribe::Scribe { config: &self.config.scribe, style, seed: self.config.seed, pool: &self.known };
+        let scribe = scribe::Scribe { config: &self.config.scribe, style, seed: self.config.seed, pool: &self.known, first };
         let judge = judge.as_mut().map(|judge| judge as &mut dyn Generate);
-        let draw = scribe.draw(&sources, step, &mut writer, judge, &mut on_sample);
+        let draw = scribe.draw(sources, step, &mut writer, judge, &mut on_sample);
         let draw =
             draw.map_err(|e| if matches!(e.downcast_ref(), Some(scribe::ScribeError::Aborted)) { Aborted.into() } else { e })?;
-        report.rejections = draw.rejections;
+        for (why, n) in draw.rejections {
+            *report.rejections.entry(why).or_default() += n;
+        }
         Ok((draw.samples.iter().map(|sample| Arc::new(self.settled(sample))).collect(), draw.tokens))
     }
 
@@ -216,7 +199,12 @@ impl Trainer {
         sample
     }
 
-    fn consult(&self, samples: &[Arc<Sample>], step: u32, watch: &mut dyn FnMut(Event) -> Flow) -> Result<Vec<Vec<Completion>>> {
+    pub(super) fn consult(
+        &self,
+        samples: &[Arc<Sample>],
+        step: u32,
+        watch: &mut dyn FnMut(Event) -> Flow,
+    ) -> Result<Vec<Vec<Completion>>> {
         let (k, style) = (self.config.doctor.completions, self.config.prompt_style());
         ask(watch, Event::Phase { phase: Phase::Doctor, total: samples.len() * k })?;
         let requests: Vec<GenerateRequest> = samples
@@ -240,8 +228,8 @@ impl Trainer {
         Ok(completions)
     }
 
-    fn judge(&self, samples: &[Arc<Sample>], completions: Vec<Vec<Completion>>) -> Vec<Rollout> {
-        let rules = self.config.reward.rules(self.config.doctor.max_tokens);
+    pub(super) fn judge(&self, samples: &[Arc<Sample>], completions: Vec<Vec<Completion>>) -> Vec<Rollout> {
+        let rules = self.rules();
         let siblings = samples.iter().zip(completions).flat_map(|(sample, siblings)| {
             siblings.into_iter().enumerate().map(move |(sibling, completion)| (sample.clone(), sibling as u32, completion))
         });
@@ -252,21 +240,57 @@ impl Trainer {
             Rollout { sample, sibling, completion, verdict, reward, advantage: None, trace: None }
         });
         let mut rollouts: Vec<Rollout> = judged.collect();
-        reward::pay_pairs(&rules, &mut rollouts);
+        reward::settle(&rules, &mut rollouts);
         rollouts
     }
 
-    /// One policy update. Where memory runs out it is undone and made again in smaller micro-batches; where it leaves a number
-    /// that is not finite it is undone and counted.
-    fn learn(&mut self, step: u32, rollouts: &[Rollout], watch: &mut dyn FnMut(Event) -> Flow) -> Result<(UpdateReport, u64)> {
-        let mut groups = self.prompt_groups(rollouts)?;
+    pub(super) fn rules(&self) -> Rules {
+        self.config.reward.rules(self.config.doctor.max_tokens)
+    }
+
+    /// Learns from the groups that train and notes their advantages. Those that do not are left out before advantages are computed, or
+    /// count for their normalisation, as the experiment says.
+    fn learn(
+        &mut self,
+        step: u32,
+        rollouts: &mut [Rollout],
+        trains: &[bool],
+        watch: &mut dyn FnMut(Event) -> Flow,
+    ) -> Result<(UpdateReport, u64)> {
+        let all_count = self.selection.when == When::After;
+        let mut groups = self.prompt_groups(rollouts, trains)?;
+        groups.retain(|group| group.trains || all_count);
         if self.faults.strikes(Fault::NotFinite, step) {
             groups[0].completions[0].rollout_logprobs[0] = f32::NAN;
         }
         ask(watch, Event::Phase { phase: Phase::Update, total: total_rows(&groups, &self.algo) })?;
+        let (mut report, tokens) = self.learn_safely(step, &groups, watch)?;
+        // One entry a completion of every group given, whether it trained or only counted.
+        let mut known = report.advantages.iter().flatten().copied().zip(std::mem::take(&mut report.traces));
+        let given =
+            rollouts.chunk_by_mut(|a, b| a.sample.id == b.sample.id).zip(trains).filter(|(_, trains)| **trains || all_count);
+        for (siblings, trains) in given {
+            for (rollout, (advantage, mut trace)) in siblings.iter_mut().zip(&mut known) {
+                if *trains {
+                    trace.alternatives = std::mem::take(&mut rollout.completion.alternatives);
+                    (rollout.advantage, rollout.trace) = (Some(advantage), Some(Box::new(trace)));
+                }
+            }
+        }
+        Ok((report, tokens))
+    }
+
+    /// One policy update. Where memory runs out it is undone and made again in smaller micro-batches; where it leaves a number
+    /// that is not finite it is undone and counted.
+    fn learn_safely(
+        &mut self,
+        step: u32,
+        groups: &[PromptGroup],
+        watch: &mut dyn FnMut(Event) -> Flow,
+    ) -> Result<(UpdateReport, u64)> {
         let backup = Backup::of(&self.policy, &self.moments)?;
         for _ in 0..MOST_HALVINGS {
-            match self.learn_once(step, &groups, watch) {
+            match self.learn_once(step, groups, watch) {
                 Ok(learnt) if guard::is_sound(&self.policy, &self.moments)? => return Ok(learnt),
                 Ok((report, tokens)) => {
                     backup.put_back(&self.policy, &mut self.moments)?;
@@ -278,7 +302,7 @@ impl Trainer {
                 }
             }
         }
-        self.learn_once(step, &groups, watch).context(guard::ADVICE)
+        self.learn_once(step, groups, watch).context(guard::ADVICE)
     }
 
     fn learn_once(
@@ -308,18 +332,18 @@ impl Trainer {
         Ok((updated?, tokens))
     }
 
-    fn prompt_groups(&self, rollouts: &[Rollout]) -> Result<Vec<PromptGroup>> {
+    fn prompt_groups(&self, rollouts: &[Rollout], trains: &[bool]) -> Result<Vec<PromptGroup>> {
         let style = self.config.prompt_style();
-        rollouts
-            .chunk_by(|a, b| a.sample.id == b.sample.id)
-            .map(|siblings| {
+        groups(rollouts)
+            .zip(trains)
+            .map(|(siblings, trains)| {
                 let prompt = self.policy.tokenizer.encode_chat(&prompt::doctor(style, &siblings[0].sample.note))?;
                 let completions = siblings.iter().map(|r| Trajectory {
                     tokens: r.completion.tokens.clone(),
                     rollout_logprobs: r.completion.rollout_logprobs.clone(),
                     reward: r.reward.total(),
                 });
-                Ok(PromptGroup { prompt, completions: completions.collect() })
+                Ok(PromptGroup { prompt, completions: completions.collect(), trains: *trains })
             })
             .collect()
     }
@@ -363,17 +387,22 @@ impl Generate for Watched<'_, '_> {
     }
 }
 
-fn ask(watch: &mut dyn FnMut(Event) -> Flow, event: Event) -> Result<()> {
+pub(super) fn ask(watch: &mut dyn FnMut(Event) -> Flow, event: Event) -> Result<()> {
     anyhow::ensure!(watch(event) == Flow::Continue, Aborted);
     Ok(())
 }
 
-fn time(report: &mut StepReport, phase: Phase, since: Instant, tokens: u64) {
-    report.timings.push(PhaseTiming { phase, seconds: since.elapsed().as_secs_f64(), tokens });
+/// Adds to the phase's time: a step can pass through a phase more than once.
+pub(super) fn time(report: &mut StepReport, phase: Phase, since: Instant, tokens: u64) {
+    let seconds = since.elapsed().as_secs_f64();
+    match report.timings.iter_mut().find(|timing| timing.phase == phase) {
+        Some(timing) => (timing.seconds, timing.tokens) = (timing.seconds + seconds, timing.tokens + tokens),
+        None => report.timings.push(PhaseTiming { phase, seconds, tokens }),
+    }
 }
 
 /// Law 2: labels come from verified edits. An error label needs its sentence in the note, different from the correction.
-fn check_label(sample: &Sample) -> Result<()> {
+pub(super) fn check_label(sample: &Sample) -> Result<()> {
     if let crate::task::Label::Error { sentence, correction, .. } = &sample.label {
         let text = sample.note.sentence(*sentence).map(|s| s.text.as_str());
         anyhow::ensure!(
@@ -394,7 +423,7 @@ fn fill(report: &mut StepReport, rollouts: &[Rollout], samples: &[Arc<Sample>], 
     let length: usize = rollouts.iter().map(|r| r.completion.tokens.len()).sum();
     let truncated = rollouts.iter().filter(|r| r.completion.stop == StopReason::Length).count();
     let accepted = samples.iter().filter(|s| !s.provenance.fallback).count();
-    let groups: Vec<&[Rollout]> = rollouts.chunk_by(|a, b| a.sample.id == b.sample.id).collect();
+    let groups: Vec<&[Rollout]> = groups(rollouts).collect();
     let equal = groups.iter().filter(|g| g.iter().all(|r| r.reward.total() == g[0].reward.total())).count();
     let mut put = |key: &str, value: f64| report.metrics.insert(key.to_owned(), value);
     put("reward", all.reward_mean());

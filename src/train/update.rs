@@ -18,6 +18,8 @@ use crate::{
 pub struct PromptGroup {
     pub prompt: Vec<u32>,
     pub completions: Vec<Trajectory>,
+    /// Its tokens are in the loss; where not, its rewards only count for the normalisation of advantages.
+    pub trains: bool,
 }
 
 /// One completion with what the sampler knew and what it earned.
@@ -131,7 +133,7 @@ pub fn update(
 
 /// Token rows that all forwards and backwards of an update compute.
 pub fn total_rows(groups: &[PromptGroup], algo: &Algo) -> usize {
-    groups.iter().map(rows).sum::<usize>() * algo.epochs
+    groups.iter().filter(|g| g.trains).map(rows).sum::<usize>() * algo.epochs
 }
 
 /// Rows a group needs: its prompt once, and every completion but its last token.
@@ -188,11 +190,13 @@ fn token_batch(groups: &[PromptGroup], ids: &[usize]) -> TokenBatch {
     batch
 }
 
-/// Groups of each optimizer step, shuffled; a group is never split, so that its prompt is computed once.
+/// Groups of each optimizer step that train, shuffled; a group is never split, so that its prompt is computed once.
 fn batches(groups: &[PromptGroup], batch: usize, seed: u64, optimizer_step: u64, epoch: u64) -> Vec<Vec<usize>> {
-    let order = random::permutation(seed, optimizer_step, epoch, groups.len());
-    let n_batches = groups.iter().map(|g| g.completions.len()).sum::<usize>().div_ceil(batch.max(1));
-    let per_batch = groups.len().div_ceil(n_batches.max(1)).max(1);
+    let training: Vec<usize> = (0..groups.len()).filter(|g| groups[*g].trains).collect();
+    let order: Vec<usize> =
+        random::permutation(seed, optimizer_step, epoch, training.len()).into_iter().map(|at| training[at]).collect();
+    let n_batches = training.iter().map(|g| groups[*g].completions.len()).sum::<usize>().div_ceil(batch.max(1));
+    let per_batch = order.len().div_ceil(n_batches.max(1)).max(1);
     order.chunks(per_batch).map(<[usize]>::to_vec).collect()
 }
 

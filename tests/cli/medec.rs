@@ -247,3 +247,30 @@ fn a_check_lists_every_row_that_cannot_be_read() {
     }
     assert!(outcome.err.contains("2 rows cannot be read"), "{}", outcome.err);
 }
+
+#[test]
+fn bertscore_is_computed_where_a_model_is_named() {
+    let home = Home::new();
+    home.write("val.csv", csv("ms-val", &HELD_OUT));
+    home.write("run.txt", submission());
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/bertscore");
+    let baseline = format!("{model}/baseline.tsv");
+    let args = ["eval", "score", "--reference", "val.csv", "--submission", "run.txt", "--bertscore", model];
+    let layer = [&args[..], &["--bertscore-layer", "2", "--bertscore-baseline", &baseline]].concat();
+    let value: Value = serde_json::from_str(&home.run(&[&layer[..], &["--json"]].concat()).done().out).unwrap();
+    let bert = &value["bertscore"];
+    // One correction, word for word the reference's; of the other three notes two are clean on both sides.
+    assert!((bert["f"]["subset"].as_f64().unwrap() - 1.0).abs() < 1e-5, "{bert}");
+    assert!((bert["f"]["composite"].as_f64().unwrap() - 0.75).abs() < 1e-5, "{bert}");
+    assert!(bert["f"]["no_op"].as_f64().unwrap() < 0.9 && bert["rescaled"] == true, "{bert}");
+    let missing: Vec<&str> = value["not_computed"].as_array().unwrap().iter().filter_map(|n| n["metric"].as_str()).collect();
+    assert_eq!(missing, ["BLEURT", "aggregate"]);
+    let plain = home.run(&layer).done().out;
+    assert!(plain.contains("BERTScore F        composite 0.7500") && plain.contains("layer 2 of"), "{plain}");
+    let raw = home.run(&[&args[..], &["--bertscore-layer", "2", "--no-rescale"]].concat()).done().out;
+    assert!(raw.contains("not rescaled"), "{raw}");
+    for (more, part) in [(&["--bertscore-layer", "2"][..], "--bertscore-baseline"), (&[], "has 3 layers; layer 40")] {
+        let refused = home.run(&[&args[..], more].concat());
+        assert!(refused.code == Some(1) && refused.err.contains(part), "{}", refused.err);
+    }
+}

@@ -132,6 +132,8 @@ fn injection_gates_refuse_what_is_no_error() {
         (6, "Ceftriaxone", "Cefotaxime", Pharmacotherapy, "alternative"),
         (6, "Ceftriaxone", "Asthma", Management, "counterpart"),
         (5, "septic arthritis", "gout", Management, "kind-fits"),
+        // The note says that he takes it.
+        (6, "Ceftriaxone", "Metformin", Pharmacotherapy, "stated"),
     ];
     for (sentence, old, new, kind, expected) in cases {
         let found = refusals(sentence, old, new, kind);

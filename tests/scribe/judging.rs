@@ -90,7 +90,7 @@ fn chatter(_: &str) -> String {
 fn drawn(config: &ScribeConfig, judge: Option<&mut dyn Generate>) -> anyhow::Result<Draw> {
     let clean = |quadrant| (quadrant, LabelledNote { note: clinic_note(), label: Label::Clean });
     let sources = [clean(Quadrant::SyntheticInjection), clean(Quadrant::SyntheticDecoy)];
-    let scribe = Scribe { config, style: PromptStyle::Brief, seed: 5, pool: &Pool::default() };
+    let scribe = Scribe { config, style: PromptStyle::Brief, seed: 5, pool: &Pool::default(), first: 0 };
     scribe.draw(&sources, 1, &mut Writer, judge, &mut |_| true)
 }
 

@@ -108,7 +108,7 @@ fn proposer(new: &str) -> Proposer {
 fn inject(pool: &Pool, config: &ScribeConfig, new: &str) -> (Sample, Vec<String>) {
     let source = (Quadrant::SyntheticInjection, LabelledNote { note: clinic_note(), label: Label::Clean });
     let mut writer = proposer(new);
-    let scribe = Scribe { config, style: PromptStyle::Brief, seed: 5, pool };
+    let scribe = Scribe { config, style: PromptStyle::Brief, seed: 5, pool, first: 0 };
     let drawn = scribe.draw(&[source], 1, &mut writer, None, &mut |_| true).unwrap();
     (drawn.samples[0].clone(), writer.prompts)
 }
@@ -124,7 +124,7 @@ fn the_pool_grows_and_refuses_repeats() {
     assert!(!first.provenance.fallback, "{:?}", first.provenance.rejections);
     pool.learn([&first]);
     assert_eq!(pool.known().len(), 1);
-    assert!(pool.known()[0].own && pool.known()[0].group == "g");
+    assert!(pool.known()[0].own == Some(1) && pool.known()[0].group == "g");
     let (again, _) = inject(&pool, &config(), "Vancomycin");
     assert!(again.provenance.fallback && again.provenance.rejections.contains(&"known-pair".to_owned()));
     // A fallback teaches nothing.
@@ -147,7 +147,7 @@ fn examples_are_of_the_kind_and_mostly_seeds() {
     samples.iter_mut().enumerate().for_each(|(i, s)| s.source.group = format!("own{i}"));
     pool.learn(&samples);
     let shown = |kind, group: &str, n, seed| -> Vec<String> {
-        pool.examples(kind, group, n, &mut ChaCha8Rng::seed_from_u64(seed)).into_iter().map(|k| k.id.clone()).collect()
+        pool.examples(kind, group, n, 0, &mut ChaCha8Rng::seed_from_u64(seed)).into_iter().map(|k| k.id.clone()).collect()
     };
     for seed in 0..50 {
         let ids = shown(ErrorKind::Pharmacotherapy, "g", 4, seed);
@@ -158,6 +158,14 @@ fn examples_are_of_the_kind_and_mostly_seeds() {
         );
         assert!(!ids.contains(&"e1".to_owned()) && !ids.contains(&"e4".to_owned()), "{ids:?}");
     }
+    // The run's own were made in step 1: from step 2 on they have expired.
+    let fresh = |since| {
+        pool.examples(ErrorKind::Pharmacotherapy, "g", 4, since, &mut ChaCha8Rng::seed_from_u64(1))
+            .iter()
+            .filter(|k| k.own.is_some())
+            .count()
+    };
+    assert_eq!((fresh(1), fresh(2)), (2, 0));
     assert!(shown(ErrorKind::CausalOrganism, "g", 4, 1).is_empty());
     assert!(shown(ErrorKind::Pharmacotherapy, "g", 0, 1).is_empty());
 }

@@ -68,6 +68,7 @@ fn groups(policy: &Policy, drawn: &[Vec<Completion>], pays: bool) -> Vec<PromptG
     let group = |(note, completions): (&&str, &Vec<Completion>)| PromptGroup {
         prompt: policy.tokenizer.encode_chat(&chat(note)).unwrap(),
         completions: completions.iter().map(trajectory).collect(),
+        trains: true,
     };
     NOTES.iter().zip(drawn).map(group).collect()
 }
@@ -108,11 +109,50 @@ fn the_warm_up_learns_its_examples_and_reinforcement_prefers_what_pays() {
 }
 
 #[test]
+fn a_group_that_does_not_train_moves_the_mean_but_not_the_policy() {
+    let policy = nano();
+    let start = values(&policy);
+    let drawn: Vec<Vec<Completion>> = draw(&policy, 0).into_iter().map(|all| all.into_iter().take(3).collect()).collect();
+    let mut both = groups(&policy, &drawn, true);
+    // Rewards by hand: the first group is mixed, the second always paid.
+    let rewards = [[1.0, -1.0, 1.0], [3.0, 3.0, 3.0]];
+    both.iter_mut().zip(rewards).for_each(|(g, r)| g.completions.iter_mut().zip(r).for_each(|(c, r)| c.reward = r));
+    let algo = Algo::resolve(&AlgoConfig { batch: Some(8), kl_coef: Some(0.0), ..AlgoConfig::default() });
+    let schedule = Schedule { peak: 1e-3, min_ratio: 1.0, warmup_steps: 0, total_steps: 1 };
+    let step = |groups: &[PromptGroup]| {
+        policy.adapter.vars().iter().zip(&start).for_each(|((_, var), values)| set(var, values));
+        let reference = reference_logprobs(&policy, groups, SAMPLING.temperature).unwrap();
+        let mut moments = Moments::zeros(policy.adapter.vars());
+        let report =
+            update(&policy, groups, &reference, &algo, SAMPLING.temperature, &schedule, &mut moments, &mut |_, _| ()).unwrap();
+        (report.advantages[0].clone(), values(&policy))
+    };
+    let (among_both, all_train) = step(&both);
+    let (alone, only_first) = step(&both[..1]);
+    both[1].trains = false;
+    let (left_out, first_trains) = step(&both);
+    assert_eq!(left_out, among_both, "what does not train still counts for the normalisation");
+    assert!(alone != left_out, "and what is not there does not");
+    assert!(first_trains != all_train && first_trains != only_first && first_trains != start);
+    // Its tokens are not in the loss: other tokens under the same rewards and log-probs change nothing.
+    for completion in &mut both[1].completions {
+        completion.tokens.reverse();
+    }
+    assert!(step(&both).1 == first_trains);
+}
+
+fn values(policy: &Policy) -> Vec<Vec<f32>> {
+    policy.adapter.vars().iter().map(|(_, v)| v.flatten_all().unwrap().to_vec1().unwrap()).collect()
+}
+
+fn set(var: &candle_core::Var, values: &[f32]) {
+    let tensor = candle_core::Tensor::from_slice(values, var.dims(), &candle_core::Device::Cpu).unwrap();
+    var.set(&tensor).unwrap();
+}
+
+#[test]
 fn an_update_at_rate_zero_measures_and_changes_nothing() {
     let policy = nano();
-    let values = |policy: &Policy| -> Vec<Vec<f32>> {
-        policy.adapter.vars().iter().map(|(_, v)| v.flatten_all().unwrap().to_vec1().unwrap()).collect()
-    };
     let before = values(&policy);
     let drawn: Vec<Vec<Completion>> = draw(&policy, 0).into_iter().map(|all| all.into_iter().take(3).collect()).collect();
     let mut moments = Moments::zeros(policy.adapter.vars());

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::bertscore::BertArgs;
 use crate::{
     data::{self, LoadOptions, SIBLING_SIMILARITY, shingles},
-    eval::{self, Baseline, Scores, medec_score::NOT_COMPUTED, published},
+    eval::{self, Baseline, Scores, published},
     task::{Label, LabelledNote},
 };
 
@@ -25,6 +26,8 @@ pub struct ScoreArgs {
     /// Training notes, for the row of the nearest training note
     #[arg(long)]
     train: Option<PathBuf>,
+    #[command(flatten)]
+    bert: BertArgs,
     #[arg(long)]
     json: bool,
 }
@@ -51,7 +54,9 @@ pub struct PublishedArgs {
 /// Scores a submission as the official script does, and beside that what the script hides.
 pub fn score(args: &ScoreArgs) -> Result<()> {
     let submission = eval::Submission::read(&args.submission)?;
-    let official = eval::score(&eval::Reference::read(&args.reference)?, &submission);
+    let reference = eval::Reference::read(&args.reference)?;
+    let mut official = eval::score(&reference, &submission);
+    official.bertscore = args.bert.score(&official.counters, &eval::scored_pairs(&reference, &submission))?;
     // A reference that scores may still lack what pairs and types need. A submission corrects the file as it stands: no repair.
     let beside = match data::load_medec_with(&args.reference, LoadOptions { repair: false }) {
         Ok((rows, _)) => {
@@ -86,7 +91,7 @@ pub fn score(args: &ScoreArgs) -> Result<()> {
 /// Official scores as JSON, naming what is not among them.
 pub fn official_json(official: &eval::OfficialScores) -> Result<Value> {
     let mut value = serde_json::to_value(official)?;
-    value["not_computed"] = json!(NOT_COMPUTED);
+    value["not_computed"] = json!(official.not_computed());
     Ok(value)
 }
 

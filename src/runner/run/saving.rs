@@ -1,6 +1,6 @@
 //! How a run is kept safe: going on from a checkpoint, saving one, waiting for room, heeding alarms.
 
-use std::{io::ErrorKind, time::Instant};
+use std::{io::ErrorKind, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -9,6 +9,7 @@ use crate::{
     attach::protocol::Level,
     runner::{alarm::Alarms, outlet::Output, rows::RowPlan},
     store::{Store, StoreError},
+    task::StepReport,
     train::{
         checkpoint::{self, Circumstances, Cursor},
         sft::Warmup,
@@ -97,7 +98,13 @@ impl Run {
         let discarded = self.written(|store| store.discard_after(step))?;
         self.trainer.forget_edits();
         for step in 1..=self.step {
-            self.trainer.known.learn(&self.store.samples(step)?);
+            let samples = self.store.samples(step)?;
+            self.trainer.known.learn(&samples);
+            if self.trainer.shelf.is_used() {
+                // As the step did: what it took off the shelf is gone from it until it trained again.
+                let _ = self.trainer.shelf.take(step, self.trainer.share());
+                self.trainer.shelf.put(samples.into_iter().map(Arc::new), &self.store.trained(step)?);
+            }
         }
         self.best = None;
         for eval in self.store.evals()? {
@@ -177,6 +184,22 @@ impl Run {
     pub(super) fn note_score(&mut self, step: u32, name: &str, accuracy: f64) {
         if name != "before" && self.best.is_none_or(|(best, _)| accuracy > best) && accuracy.is_finite() {
             self.best = Some((accuracy, step));
+        }
+    }
+
+    /// A step that trained on less than it should, or on nothing, must not pass silently.
+    pub(super) fn say_what_was_left_out(&mut self, report: &StepReport) {
+        let metric = |key: &str| report.metrics.get(key).copied().unwrap_or(0.0);
+        let why: Vec<String> = report.dropped.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
+        let (step, why) = (report.step, why.join(", "));
+        if metric("empty_steps") > 0.0 {
+            let why = if why.is_empty() { "hand labels".to_owned() } else { why };
+            self.outlet
+                .say(Level::Warn, &format!("step {step}: no group is left to train on ({why}); the policy stays as it is"));
+        } else if metric("groups_missing") > 0.0 {
+            let missing = metric("groups_missing");
+            let what = format!("step {step}: {missing} groups are missing, left out by the difficulty window ({why})");
+            self.outlet.say(Level::Warn, &what);
         }
     }
 }

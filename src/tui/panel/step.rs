@@ -1,5 +1,7 @@
 //! The phases of the current step: what is done, what runs, what it took, and what it took last time.
 
+use std::collections::BTreeMap;
+
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
@@ -26,6 +28,7 @@ pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
     let columns = usize::from(room.width);
     let mut lines: Vec<Line> = shown_phases(app).into_iter().map(|phase| phase_line(app, phase, columns)).collect();
     lines.extend(steering(app, columns));
+    lines.extend(refused(app, columns));
     panel::put(&lines, room, buf);
 }
 
@@ -51,6 +54,21 @@ fn frame(app: &App) -> Frame {
     let breaks: Vec<String> = app.live.steering.breakpoints.iter().map(ToString::to_string).collect();
     let foot = if breaks.is_empty() { String::new() } else { format!("breaks at {}", breaks.join(" · ")) };
     Frame { left: title(app), right: right.unwrap_or_default(), foot }
+}
+
+/// What gates, hand labels and the difficulty window refused in the last committed step, by quadrant and reason.
+fn refused(app: &App, columns: usize) -> Vec<Line<'static>> {
+    let Some(report) = app.live.reports.back() else { return Vec::new() };
+    let kinds = [("rejected", &report.rejections, Token::Dim), ("left out", &report.dropped, Token::Warn)];
+    let line = |(what, counts, token): (&str, &BTreeMap<String, u32>, Token)| {
+        let n: u32 = counts.values().sum();
+        let mut counts: Vec<_> = counts.iter().collect();
+        counts.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
+        let counts: Vec<String> = counts.iter().map(|(why, n)| format!("{} {n}", cut::clean(why))).collect();
+        let text = format!("{what} {n}: {}", counts.join(", "));
+        (n > 0).then(|| Line::styled(cut::fit(&text, columns), app.theme.style(token)))
+    };
+    kinds.into_iter().filter_map(line).collect()
 }
 
 fn title(app: &App) -> String {
