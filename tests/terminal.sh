@@ -127,7 +127,7 @@ see '1 decided'
 keys q
 see '‖ PAUSED'
 command_line 'set label_gate=off'
-see 'label_gate=off from step'
+see 'label_gate=off asked for'
 keys Space
 see '● RUN'
 keys 6
@@ -170,7 +170,7 @@ until_true gone "$second"
 see 'you steer this run now'
 
 # A client that is told to end gives the terminal back.
-kill -TERM "$(pgrep -P "$(pane_pid)" -x medserl)"
+kill -TERM "$(pgrep -P "$(pane_pid)" -x "$(basename "$program")")"
 restored 'detached; demo-s1 goes on'
 type_in "'$program' attach"
 keys Enter
