@@ -44,6 +44,7 @@ pub fn folder() -> &'static Path {
         write_merged(&spec(), &weights, None, dir.path(), WrittenAs::F32).unwrap();
         let corpus = (0..120).map(|index| clinic::document(3, index).text);
         fs::write(dir.path().join("tokenizer.json"), train_nano(corpus, VOCABULARY).unwrap()).unwrap();
+        fs::write(dir.path().join("chat_template.jinja"), include_str!("../assets/nano/chat_template.jinja")).unwrap();
         dir
     });
     folder.path()

@@ -160,7 +160,8 @@ impl TokenBatch {
             }
             let end = Var::from_tensor(&inputs.pop().context("the model has no layers")?)?;
             let rows = Tensor::new(self.rows.as_slice(), model.device())?;
-            let hidden = model.finish(&end.index_select(&rows, 0)?)?;
+            // Normed before rows are chosen, as in the forward: a row that predicts several tokens sums their slopes in the same order.
+            let hidden = model.finish(&end)?.index_select(&rows, 0)?;
             let stats = model.logprobs(&hidden, &self.targets, temperature)?;
             let mut slope = gradient_of(&weighted(&stats, slopes)?.backward()?, &end)?;
             for (i, input) in inputs.into_iter().enumerate().rev() {
