@@ -8,7 +8,7 @@ use crate::figure::figure;
 #[test]
 fn a_warm_up_that_is_cut_off_goes_on_to_the_same_bits() {
     // Long enough that no start comes to its end before the signal does.
-    let args = tiny("2", &["sft.notes=60", "sft.batch=1", "sft.epochs=60"]);
+    let args = tiny("2", &["sft.thinking=template", "sft.notes=60", "sft.batch=1", "sft.epochs=20"]);
     let whole = Home::new();
     whole.run(&words(&args)).done();
     let home = Home::new();
