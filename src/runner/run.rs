@@ -114,6 +114,16 @@ pub(super) fn run(options: Options, channel: Sender<Output>) -> Result<Ending> {
     result
 }
 
+/// Faults made on purpose are told and stored, so that no such run can pass for another.
+fn announce_faults(trainer: &Trainer, store: &mut Store, outlet: &mut Outlet) -> Result<()> {
+    if !trainer.faults.is_empty() {
+        let what = format!("faults are made on purpose in this run: {:?}", trainer.faults);
+        store.add_event(0, "faults", &what)?;
+        outlet.say(Level::Warn, &what);
+    }
+    Ok(())
+}
+
 impl Run {
     fn open(options: Options, channel: Sender<Output>, signals: Signals) -> Result<Run> {
         let started = Instant::now();
@@ -155,11 +165,7 @@ impl Run {
         let mut trainer = Trainer::new(config, policy, pools);
         trainer.selection.describe().iter().for_each(|what| outlet.say(Level::Info, what));
         trainer.faults = faults;
-        if !trainer.faults.is_empty() {
-            let what = format!("faults are made on purpose in this run: {:?}", trainer.faults);
-            store.add_event(0, "faults", &what)?;
-            outlet.say(Level::Warn, &what);
-        }
+        announce_faults(&trainer, &mut store, &mut outlet)?;
         let origin = Origin { model_hash, tokenizer_hash, ..checkpoint::origin(&trainer)? };
         let machine = Watch::start(server.clone())?;
         let settings = Settings::open(&dir.0, trainer.knobs, &trainer.config.breakpoints)?;
