@@ -1,6 +1,6 @@
 //! What an experiment will take before it starts: memory by owner, disk, time. Shapes in, numbers out; reads no file and no clock.
 //! Each line mirrors one allocation of the code it names; the shares that no line can know (allocator, short-lived buffers) are
-//! constants fitted to `medserl bench` (experiments/LOG.md) and stand in one place below.
+//! constants that are estimates, in one place below; how far they were off where it was measured stands in experiments/LOG.md.
 
 use serde::Serialize;
 
