@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use medserl::config::SftConfig;
-use medserl::data::{Pools, draw, draw_more, draw_pairs, examples, load};
+use medserl::data::{Pools, draw, draw_more, draw_more_pairs, draw_pairs, examples, load};
 use medserl::task::{ErrorKind, Label, LabelledNote, Note, PromptStyle, Quadrant, Sentence, Verdict, verdict};
 
 fn medec_dir() -> Option<PathBuf> {
@@ -136,6 +136,43 @@ fn draws_more_of_the_quadrants_that_are_missing() {
     // Where everything was read, notes come round again.
     let all: HashSet<String> = pools.errors.iter().chain(&pools.cleans).map(|n| n.note.id.clone()).collect();
     assert_eq!(draw_more(&pools, 7, 3, 1, &[Quadrant::AugmentedError; 50], &all).len(), 50);
+}
+
+#[test]
+fn draws_more_in_whole_pairs_where_pairs_are_wanted() {
+    use Quadrant::{AugmentedError, AugmentedSafe, SyntheticDecoy, SyntheticInjection};
+    let mut notes = paired(60);
+    // Groups 30 and up have no clean sibling.
+    notes.retain(|note| note.label.is_error() || note.note.group[1..].parse::<u32>().unwrap() < 30);
+    let pools = Pools::new(notes).unwrap();
+    for step in 1..20 {
+        let first = draw_pairs(&pools, 7, step, 16);
+        let read: HashSet<String> = first.iter().map(|(_, note)| note.note.id.clone()).collect();
+        let more = |quadrants: &[Quadrant]| draw_more_pairs(&pools, 7, step, 1, quadrants, &read);
+        // Two safe notes are missing: their error notes come along. One injection: its clean note comes along as a decoy.
+        let drawn = more(&[AugmentedSafe, SyntheticInjection, AugmentedSafe]);
+        let order = [AugmentedError, AugmentedSafe, AugmentedError, AugmentedSafe, SyntheticDecoy, SyntheticInjection];
+        assert_eq!(drawn.iter().map(|(quadrant, _)| *quadrant).collect::<Vec<_>>(), order);
+        for pair in drawn[..4].chunks(2) {
+            assert_eq!(pair[0].1.note.group, pair[1].1.note.group, "the error notes chosen have siblings");
+            assert!(pair[0].1.label.is_error() && !pair[1].1.label.is_error());
+        }
+        assert_eq!(drawn[4].1, drawn[5].1);
+        let groups: HashSet<&str> = drawn.iter().map(|(_, note)| note.note.group.as_str()).collect();
+        assert_eq!(groups.len(), 3, "three different patients");
+        assert!(drawn.iter().all(|(_, note)| !read.contains(&note.note.id)), "none of whom was read in the step");
+        // Both notes of a pair missing is one more pair.
+        assert_eq!(more(&[AugmentedSafe, AugmentedError]).len(), 2);
+        assert_eq!(more(&[]), []);
+        assert_eq!(drawn, more(&[AugmentedSafe, SyntheticInjection, AugmentedSafe]));
+    }
+    // Where no error note has a sibling, its safe note is another patient's; where notes run out, they come round again.
+    let mut lone = paired(4);
+    lone.retain(|note| note.label.is_error() == (note.note.group.as_str() < "g2"));
+    let pools = Pools::new(lone).unwrap();
+    let drawn = draw_more_pairs(&pools, 7, 1, 1, &[AugmentedError; 5], &HashSet::new());
+    assert_eq!(drawn.len(), 10);
+    assert!(drawn.iter().all(|(quadrant, note)| quadrant.starts_from_error() == note.label.is_error()));
 }
 
 fn sft(notes: usize, clean_fraction: f64) -> SftConfig {

@@ -342,6 +342,14 @@ fn odd_submissions_score_without_falling_over() {
     let dots = score(&reference, &Submission::parse("n-0 1 0 ...\nn-2 1 4 \\g\n"));
     assert_eq!((dots.counters.scored_pairs, dots.counters.unscorable_pairs, dots.rouge_l.subset), (2, 1, Some(0.0)));
     assert!(dots.warnings().iter().any(|w| w.contains("without a word")));
+    // An error claimed nowhere says -1, as a clean note does: the official sentence accuracy takes it for right, and we say so.
+    let sentence = |line: &str| {
+        let scores = score(&reference, &Submission::parse(line));
+        (scores.sentence_accuracy, scores.unlocated.clone(), scores.warnings().iter().any(|w| w.contains("in no sentence")))
+    };
+    assert_eq!(sentence("n-1 1 -1 NA\n"), (0.25, vec!["n-1".to_owned()], true));
+    assert_eq!(sentence("n-1 1 2 x\n"), (0.0, vec![], false));
+    assert_eq!(sentence("n-1 0 -1 NA\n"), (0.25, vec![], false));
 }
 
 #[test]

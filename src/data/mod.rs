@@ -30,7 +30,7 @@ pub use labels::{Sifted, sift};
 pub use medec::{LoadOptions, RawFields, Row, load_medec, load_medec_with};
 pub use pairs::load_pairs;
 pub use report::LoadReport;
-pub use sampler::{Pools, draw, draw_more, draw_pairs};
+pub use sampler::{Pools, draw, draw_more, draw_more_pairs, draw_pairs};
 pub use sft::{SftExample, examples};
 pub use shingles::near_duplicates;
 pub use split::{Split, SplitOptions, SplitReport};

@@ -56,7 +56,7 @@ pub fn draw_pairs(pools: &Pools, seed: u64, step: u32, n_samples: usize) -> Vec<
     let mut groups = HashSet::new();
     let errors = walk(&pools.errors, |epoch| error_order(&pools.errors, seed, epoch), step, share, &mut groups);
     let cleans = walk(&pools.cleans, |epoch| clean_order(pools.cleans.len(), seed, epoch), step, share, &mut groups);
-    let siblings: HashMap<&str, &LabelledNote> = pools.cleans.iter().map(|note| (note.note.group.as_str(), note)).collect();
+    let siblings = clean_siblings(pools);
     let mut lone = draw_notes(&pools.cleans, stream(seed, "src-aln", u64::from(step), 0), &HashSet::new());
     lone.retain(|note| !groups.contains(note.note.group.as_str()));
     let mut lone = lone.into_iter();
@@ -90,6 +90,47 @@ pub fn draw_more(
         note.map(|note| (*quadrant, (*note).clone()))
     };
     quadrants.iter().filter_map(source).collect()
+}
+
+/// [`draw_more`] for a scheme that pays for pairs: for every AE or AS that is missing both notes of another pair, for every SD or SI
+/// another clean note for both. So a quadrant can get more samples than it misses: those are there for their sibling's sake.
+pub fn draw_more_pairs(
+    pools: &Pools,
+    seed: u64,
+    step: u32,
+    turn: u32,
+    quadrants: &[Quadrant],
+    read: &HashSet<String>,
+) -> Vec<(Quadrant, LabelledNote)> {
+    use Quadrant::{AugmentedError, AugmentedSafe, SyntheticDecoy, SyntheticInjection};
+    let rng = |pool: u64| stream(seed, "src-mor", u64::from(step), u64::from(turn) << 8 | pool);
+    let most = |one, other| [one, other].map(|wanted| quadrants.iter().filter(|q| **q == wanted).count()).into_iter().max();
+    let take =
+        |notes: Vec<_>, n: Option<usize>| -> Vec<&LabelledNote> { notes.into_iter().cycle().take(n.unwrap_or(0)).collect() };
+    let siblings = clean_siblings(pools);
+    let sibling = |error: &LabelledNote| siblings.get(error.note.group.as_str()).copied();
+    let mut errors = draw_notes(&pools.errors, rng(0), read);
+    errors.sort_by_key(|error| sibling(error).map_or((true, true), |s| (false, read.contains(&s.note.id))));
+    let errors = take(errors, most(AugmentedError, AugmentedSafe));
+    let groups: HashSet<&str> = errors.iter().map(|error| error.note.group.as_str()).collect();
+    let mut cleans = draw_notes(&pools.cleans, rng(1), read);
+    cleans.sort_by_key(|clean| groups.contains(clean.note.group.as_str()));
+    // Clean notes for error notes without a sibling come from behind those of the other two quadrants.
+    let n_cleans = most(SyntheticDecoy, SyntheticInjection);
+    let mut lone = cleans.clone().into_iter().cycle().skip(n_cleans.unwrap_or(0));
+    let reworded = errors.into_iter().flat_map(|error| {
+        let safe = sibling(error).or_else(|| lone.next()).map(|clean| (AugmentedSafe, clean.clone()));
+        [Some((AugmentedError, error.clone())), safe].into_iter().flatten()
+    });
+    let twice = take(cleans, n_cleans)
+        .into_iter()
+        .flat_map(|clean| [(SyntheticDecoy, clean.clone()), (SyntheticInjection, clean.clone())]);
+    reworded.chain(twice).collect()
+}
+
+/// The clean note of each vignette group that has one.
+fn clean_siblings(pools: &Pools) -> HashMap<&str, &LabelledNote> {
+    pools.cleans.iter().map(|note| (note.note.group.as_str(), note)).collect()
 }
 
 /// All notes of a pool in drawn order, those not read yet first.

@@ -121,6 +121,10 @@ pub struct OfficialScores {
     /// Ids whose line holds a backslash; read as it stands here.
     #[serde(default)]
     pub backslashes: Vec<String>,
+    /// Clean notes that are called wrong without naming a sentence: the official sentence accuracy counts them as right, since both
+    /// sides say -1.
+    #[serde(default)]
+    pub unlocated: Vec<String>,
     pub bad_lines: Vec<BadLine>,
     /// Where it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,6 +139,9 @@ pub fn score(reference: &Reference, submission: &Submission) -> OfficialScores {
         ratio(n, reference.truths.len())
     };
     let corrections = Corrections::collect(reference, submission);
+    let is_unlocated = |id: &String, truth: &super::reference::Truth| {
+        truth.flag == "0" && predicted(id).is_some_and(|p| p.flag != truth.flag && p.sentence == truth.sentence)
+    };
     OfficialScores {
         flag_accuracy: right(&|p, truth| p.flag == truth.flag),
         sentence_accuracy: right(&|p, truth| p.sentence == truth.sentence),
@@ -149,6 +156,7 @@ pub fn score(reference: &Reference, submission: &Submission) -> OfficialScores {
         reference_empty_rows: reference.n_empty_rows,
         reference_odd_flags: reference.n_odd_flags,
         backslashes: submission.backslashes.iter().cloned().collect(),
+        unlocated: reference.truths.iter().filter(|(id, truth)| is_unlocated(id, truth)).map(|(id, _)| id.clone()).collect(),
         bad_lines: submission.bad_lines.clone(),
         bertscore: None,
     }
@@ -261,6 +269,7 @@ impl OfficialScores {
             ids("notes with several lines, the last counted", &self.duplicates),
             ids("notes with several rows in the reference, the last counted", &self.reference_duplicates),
             ids("lines not of the form ID FLAG SENTENCE-ID CORRECTION, dropped", &bad),
+            ids("clean notes called wrong in no sentence, right by the official sentence accuracy", &self.unlocated),
             ids("lines with a backslash, read as it stands (the official script stops at most of them)", &self.backslashes),
             (self.reference_odd_flags > 0).then(|| {
                 let n = self.reference_odd_flags;

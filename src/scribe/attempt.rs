@@ -6,7 +6,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use super::gate::Gates;
 use super::judge::{Claim, Opinion};
 use super::lexicon::Lexicon;
-use super::pool::{Known, Pool};
+use super::pool::Pool;
 use super::{augment, decoy, injection};
 use crate::config::ScribeConfig;
 use crate::task::{
@@ -21,6 +21,7 @@ const WRITING: u64 = 0x5C;
 const EXAMPLES: u64 = 0x5C_03;
 
 const FEW_SHOT: &str = include_str!("../../assets/scribe/few_shot.md");
+const FEW_SHOT_BRIEF: &str = include_str!("../../assets/scribe/few_shot_brief.md");
 
 /// What one attempt made; usable only where every gate passed.
 #[derive(Default)]
@@ -96,7 +97,7 @@ impl<'a> Job<'a> {
         };
         if self.quadrant == Quadrant::SyntheticInjection && config.few_shot > 0 {
             let since = if config.example_age == 0 { 0 } else { self.step.saturating_sub(config.example_age) };
-            self.show_examples(attempt, (config.few_shot, since), pool, &mut chat);
+            self.show_examples(attempt, (config.few_shot, since), style, pool, &mut chat);
         }
         Some(GenerateRequest { chat, n_completions: 1, stream: WRITING << 56 | self.key(attempt) })
     }
@@ -107,16 +108,26 @@ impl<'a> Job<'a> {
         low24(self.step) << 32 | low24(self.index) << 8 | u64::from(attempt & 0xff)
     }
 
-    /// Known errors of the kind, before what is asked: how many at most, and from which step on the run's own.
-    fn show_examples(&self, attempt: u32, (n, since): (usize, u32), pool: &Pool, chat: &mut Chat) {
+    /// Known errors of the kind: how many at most, and from which step on the run's own. Before what is asked; in the brief style within
+    /// its first line, since a model that knows one line a task takes any other beginning for another task.
+    fn show_examples(&self, attempt: u32, (n, since): (usize, u32), style: PromptStyle, pool: &Pool, chat: &mut Chat) {
         let kind = self.kind(attempt);
         let mut rng = stream(self.seed, EXAMPLES, self.step, self.index, attempt);
         let shown = pool.examples(kind, &self.source.note.group, n, since, &mut rng);
-        let line = |k: &&Known| format!("Old: {} | New: {} | Type: {}", k.edit.old.join(" "), k.edit.new.join(" "), kind.title());
-        let lines: Vec<String> = shown.iter().map(line).collect();
-        if let (Some(turn), false) = (chat.turns.last_mut(), lines.is_empty()) {
-            turn.content = format!("{}\n\n{}", FEW_SHOT.trim_end().replace("{examples}", &lines.join("\n")), turn.content);
-        }
+        let Some(turn) = chat.turns.last_mut().filter(|_| !shown.is_empty()) else { return };
+        let all = |line: &dyn Fn(String, String) -> String, between| {
+            shown.iter().map(|k| line(k.edit.old.join(" "), k.edit.new.join(" "))).collect::<Vec<_>>().join(between)
+        };
+        turn.content = match (style, turn.content.split_once('\n')) {
+            (PromptStyle::Brief, Some((task, note))) => {
+                let lines = all(&|old, new| format!("{old} to {new}"), "; ");
+                format!("{task} {}\n{note}", FEW_SHOT_BRIEF.trim_end().replace("{examples}", &lines))
+            }
+            _ => {
+                let lines = all(&|old, new| format!("Old: {old} | New: {new} | Type: {}", kind.title()), "\n");
+                format!("{}\n\n{}", FEW_SHOT.trim_end().replace("{examples}", &lines), turn.content)
+            }
+        };
     }
 
     /// What the judges are asked about an attempt that passed every gate.

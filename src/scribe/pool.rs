@@ -127,10 +127,12 @@ impl Pool {
     }
 
     /// Up to `n` known errors of a kind in other notes, in drawn order, no two alike; at most two of them made in this run, and none
-    /// of those before step `since`: they have expired.
+    /// of those before step `since`: they have expired. Edits that only add or take away words say nothing without their sentence.
     pub fn examples(&self, kind: ErrorKind, group: &str, n: usize, since: u32, rng: &mut ChaCha8Rng) -> Vec<&Known> {
         let lasts = |k: &&Known| k.own.is_none_or(|step| step >= since);
-        let fit: Vec<&Known> = self.known.iter().filter(|k| k.kind == kind && k.group != group).filter(lasts).collect();
+        let says = |k: &&Known| !k.edit.old.is_empty() && !k.edit.new.is_empty();
+        let fit: Vec<&Known> =
+            self.known.iter().filter(|k| k.kind == kind && k.group != group).filter(lasts).filter(says).collect();
         let (mut own, mut seeds): (Vec<&Known>, Vec<&Known>) = fit.into_iter().partition(|k| k.own.is_some());
         shuffle(&mut own, rng);
         shuffle(&mut seeds, rng);

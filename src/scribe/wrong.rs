@@ -97,7 +97,8 @@ pub fn kind_fits(lexicon: &Lexicon, kind: ErrorKind, source: &str, result: &str)
 }
 
 /// Like gives way to like: for a drug another drug, for an organism another organism, for words no bare number. An edit that only
-/// takes words away has no counterpart to check; management and treatment exchange all kinds of things.
+/// takes words away has no counterpart to check; management and treatment exchange all kinds of things, but where a sentence says which
+/// drug is given ("is started on …"), no procedure stands in for it.
 pub fn counterpart(lexicon: &Lexicon, kind: ErrorKind, source: &str, result: &str) -> Outcome {
     let edits = word_edits(source, result);
     if !edits.added.iter().any(|w| lexicon.is_clinical(w)) {
@@ -117,7 +118,10 @@ pub fn counterpart(lexicon: &Lexicon, kind: ErrorKind, source: &str, result: &st
             gone.contains(&TermKind::Organism) && !named || !gone.contains(&TermKind::Organism) && lacks(TermKind::Diagnosis)
         }
         ErrorKind::Diagnosis => lacks(TermKind::Diagnosis) && does(&came),
-        ErrorKind::Treatment | ErrorKind::Management => does(&gone) && only(TermKind::Diagnosis),
+        ErrorKind::Treatment | ErrorKind::Management => {
+            let is_drugs = || lexicon.frames(&unchanged(source, result)) == [ErrorKind::Pharmacotherapy];
+            does(&gone) && only(TermKind::Diagnosis) || lacks(TermKind::Drug) && only(TermKind::Procedure) && is_drugs()
+        }
     };
     require(!bare && !unlike, format!("{gone:?} → {came:?}: {:?} → {:?}", edits.removed, edits.added))
 }

@@ -86,6 +86,8 @@ pub fn resolve_run(root: &Path, wanted: Option<&str>) -> anyhow::Result<PathBuf>
     let matches: Vec<&RunSummary> = runs.iter().filter(|run| run.id.starts_with(wanted)).collect();
     match matches[..] {
         [run] => Ok(run.dir.clone()),
+        // A folder of the working directory, named without a slash.
+        [] if Path::new(wanted).join(super::RUN_DB).is_file() => Ok(PathBuf::from(wanted)),
         [] => bail!("no run in {} begins with '{wanted}'; `medserl runs` lists them", root.display()),
         _ => bail!("'{wanted}' could be any of {}; give more of the id", ids(&matches)),
     }

@@ -30,6 +30,31 @@ impl Gathered {
         self.rollouts.extend(more.rollouts);
         self.trains.extend(more.trains);
     }
+
+    /// Lets no quadrant train more groups than it wants: those over that number were read for their sibling's sake. Returns the
+    /// quadrants of the groups that the window refused and that are still wanted.
+    fn leave_out(&mut self, mut wanted: [usize; 4], report: &mut StepReport) -> Vec<Quadrant> {
+        let mut refused = Vec::new();
+        for (group, trains) in groups(&self.rollouts).zip(&mut self.trains) {
+            let quadrant = group[0].sample.quadrant;
+            let left = &mut wanted[quadrant.index()];
+            match (*trains, *left) {
+                (false, _) => refused.push(quadrant),
+                (true, 0) => {
+                    *trains = false;
+                    *report.dropped.entry(format!("{}/sibling", quadrant.code())).or_default() += 1;
+                }
+                (true, _) => *left -= 1,
+            }
+        }
+        refused.retain(|quadrant| {
+            let left = &mut wanted[quadrant.index()];
+            let is_wanted = *left > 0;
+            *left = left.saturating_sub(1);
+            is_wanted
+        });
+        refused
+    }
 }
 
 type Watch<'a> = dyn FnMut(Event) -> Flow + 'a;
@@ -47,7 +72,7 @@ impl Trainer {
     /// Phases 1 to 4 of a step, repeated while groups are missing and the experiment allows.
     pub(super) fn gather(&mut self, step: u32, report: &mut StepReport, watch: &mut Watch, sift: &mut Sift) -> Result<Gathered> {
         let n = self.config.doctor.samples;
-        let (again, expired) = self.shelf.take(step, self.share());
+        let (again, expired) = self.shelf.take(step, self.share(), self.wants_pairs());
         report.dropped.extend(expired);
         report.metrics.insert("samples_again".to_owned(), again.len() as f64);
         let drawn = if self.wants_pairs() {
@@ -59,22 +84,22 @@ impl Trainer {
         let mut orders = Orders { sources: shelf::without(drawn, &again), again, first };
         let (mut all, mut read) = (Gathered::default(), HashSet::new());
         let (mut n_dropped, mut turn) = (0, 0);
+        // Everything drawn at first may train; after that, as much as is missing.
+        let mut wanted = [usize::MAX; 4];
         let missing = loop {
             let first = orders.first + orders.sources.len() as u32;
             read.extend(orders.sources.iter().map(|(_, source)| source.note.id.clone()));
-            let more = self.turn(step, orders, report, watch, sift)?;
-            let missing: Vec<Quadrant> = groups(&more.rollouts)
-                .zip(&more.trains)
-                .filter(|(_, trains)| !**trains)
-                .map(|(g, _)| g[0].sample.quadrant)
-                .collect();
-            n_dropped += missing.len();
+            let mut more = self.turn(step, orders, report, watch, sift)?;
+            n_dropped += more.trains.iter().filter(|trains| !**trains).count();
+            let missing = more.leave_out(wanted, report);
             all.extend(more);
             if missing.is_empty() || turn == self.selection.refill {
                 break missing;
             }
             turn += 1;
-            let sources = data::draw_more(&self.pools, self.config.seed, step, turn, &missing, &read);
+            wanted = Quadrant::ALL.map(|quadrant| missing.iter().filter(|q| **q == quadrant).count());
+            let draw_more = if self.wants_pairs() { data::draw_more_pairs } else { data::draw_more };
+            let sources = draw_more(&self.pools, self.config.seed, step, turn, &missing, &read);
             orders = Orders { again: Vec::new(), sources, first };
         };
         if turn > 0 {
@@ -92,7 +117,7 @@ impl Trainer {
     }
 
     /// The scheme pays for pairs, so both notes of one must be in the step.
-    fn wants_pairs(&self) -> bool {
+    pub fn wants_pairs(&self) -> bool {
         self.config.reward.scheme == Scheme::Full && self.config.reward.pair > 0.0
     }
 

@@ -37,15 +37,22 @@ impl Shelf {
     }
 
     /// Takes up to `share` samples a quadrant for `step`, renamed as this step's; and says how many expired, by
-    /// `QUADRANT/expired`. What is taken is off the shelf until it trains again.
-    pub fn take(&mut self, step: u32, share: usize) -> (Vec<Sample>, BTreeMap<String, u32>) {
+    /// `QUADRANT/expired`. What is taken is off the shelf until it trains again. With `in_pairs` a sample whose sibling is not on the
+    /// shelf stays there: its sibling could not be in the step.
+    pub fn take(&mut self, step: u32, share: usize, in_pairs: bool) -> (Vec<Sample>, BTreeMap<String, u32>) {
         let (mut taken, mut left, mut expired) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let side = |sample: &Sample| (written(sample), sample.source.group.clone(), sample.label.is_error());
+        let sides: HashSet<_> = self.samples.iter().map(|sample| side(sample)).collect();
+        let is_whole = |sample: &Sample| {
+            let (written, group, is_error) = side(sample);
+            sides.contains(&(written, group, !is_error))
+        };
         let mut counts = [0usize; 4];
         for sample in std::mem::take(&mut self.samples) {
             let count = &mut counts[sample.quadrant.index()];
             if step - written(&sample).min(step) > self.max_age {
                 *expired.entry(format!("{}/expired", sample.quadrant.code())).or_default() += 1;
-            } else if *count < share {
+            } else if *count < share && (!in_pairs || is_whole(&sample)) {
                 *count += 1;
                 taken.push(renamed(&sample, step, taken.len() as u32));
             } else {

@@ -7,7 +7,7 @@
 //! 4. The learning rate never climbs again past its horizon.
 //! 5. The reference is the policy with its adapter off; there is no second copy.
 //! 6. Groups that the difficulty window drops are made up for a bounded number of times, in their own quadrant; what is still missing
-//!    is missing. SeRL and OpenRLHF go on until the batch is full.
+//!    is missing. SeRL and OpenRLHF go on until the batch is full. Where the scheme pays for pairs, whole pairs are put in.
 //! 7. Dropped groups that still count for normalisation (`select.when = "after"`) are all those of the step; SeRL normalises each
 //!    generation of 16 prompts apart.
 

@@ -18,6 +18,7 @@ fn a_bad_experiment_file_is_named_with_its_line() {
     let home = Home::new();
     let run = |path: &str| home.run(&["run", path, "--headless"]);
     assert_refused(&run("no-such.toml"), &["no-such.toml", "cannot read"]);
+    assert_eq!(run("no-such.toml").err.matches("No such file").count(), 1, "a cause is told once");
     std::fs::create_dir(home.path("folder.toml")).unwrap();
     assert_refused(&run("folder.toml"), &["folder.toml"]);
     let cases: [(&str, &[u8], &str); 6] = [

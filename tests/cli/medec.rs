@@ -166,6 +166,13 @@ fn a_submission_is_scored_officially_and_beside_that() {
     for part in ["ms-val-9", "line 6: the flag is a float", "empty rows of the reference, left out: 3"] {
         assert!(plain.err.contains(part), "{part} is missing: {}", plain.err);
     }
+    // A file that is no submission of these notes has no score, not even 0.
+    let other = home.run(&["eval", "score", "--reference", "val.csv", "--submission", "train.csv"]);
+    assert!(
+        other.code == Some(1) && other.out.is_empty() && other.err.contains("no line of train.csv is about a note of"),
+        "{}",
+        other.err
+    );
     let missing = home.run(&["eval", "score", "--reference", "no.csv", "--submission", "run.txt"]);
     assert!(missing.code == Some(1) && missing.err.contains("no.csv"), "{}", missing.err);
 }

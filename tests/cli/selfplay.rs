@@ -176,6 +176,11 @@ fn the_stop_rule_ends_a_run_after_a_round_without_gain() {
     // The rule has spoken: the same command trains no further.
     let again = home.run(&with("6", &sets)).done();
     assert!(again.events("step").is_empty() && again.events("eval").is_empty(), "{}", again.out);
+    // A run that was moved is found by its folder, with or without a slash.
+    std::fs::rename(home.run_dir(), home.path("moved")).unwrap();
+    for name in ["moved", "./moved"] {
+        assert!(home.run(&["status", name]).done().out.contains("stop rule"), "{name}");
+    }
     // Patience is a number of rounds.
     let patient = Home::new();
     let done = patient.run(&with("6", &[&sets[..], &["rounds.steps=1", "rounds.patience=2"]].concat())).done();
@@ -202,6 +207,35 @@ fn a_scheme_that_pays_for_pairs_gets_both_notes_of_each() {
         paid.extend(rollouts.iter().filter(|r| r.reward.pair > 0.0).map(|r| r.sample.quadrant.code()));
     }
     assert!(paid.len() >= 2, "the pair part was paid in {paid:?} only");
+}
+
+#[test]
+fn what_the_window_leaves_out_is_made_up_for_in_whole_pairs() {
+    let home = Home::new();
+    let full = ["reward.scheme=full", "doctor.completions=4", "doctor.samples=8", "select.filter=true", "select.refill=2"];
+    let done = home.run(&with("2", &[&READABLE[..], &full].concat())).done();
+    let mut n_later = 0;
+    for (step, told) in [1, 2].into_iter().zip(done.events("step")) {
+        let rollouts = store(&home).rollouts(step).unwrap();
+        let groups = groups(&rollouts);
+        for (group, _) in &groups {
+            let sample = &group[0].sample;
+            n_later += usize::from(sample.index >= 8);
+            let has_counterpart = groups.iter().any(|(other, _)| {
+                let other = &other[0].sample;
+                other.source.group == sample.source.group && other.label.is_error() != sample.label.is_error()
+            });
+            assert!(has_counterpart, "{} has no counterpart in its step", sample.id);
+        }
+        for quadrant in Quadrant::ALL {
+            let of = |trained: bool| groups.iter().filter(|(g, t)| g[0].sample.quadrant == quadrant && *t == trained).count();
+            assert!(of(true) <= 2, "no quadrant trains more than its share");
+            let why = |reason: &str| told["dropped"][format!("{}/{reason}", quadrant.code())].as_u64().unwrap_or(0) as usize;
+            let all = ["too-hard", "too-easy", "sibling"].map(why).into_iter().sum::<usize>();
+            assert_eq!(of(false), all, "every group that did not train is told: {told}");
+        }
+    }
+    assert!(n_later > 0, "this seed has groups to make up for");
 }
 
 #[test]

@@ -162,11 +162,14 @@ fn slips_do_not_make_other_words() {
     let source = note(&[
         (0, "The platelet count was noted; the thick stain signs were there."),
         (1, "Vital signs shift about quite early."),
+        (2, "The patient began decreased medication after tracheostomy because of infarction and cramps."),
     ]);
-    for seed in 0..400 {
+    for seed in 0..800 {
         let made = decoy::make(&source, &config, lexicon, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap().text();
         let words: Vec<String> = words(&made).into_iter().map(|w| w.lower).collect();
-        for banned in ["cunt", "tick", "satin", "sings", "shit", "quiet", "three"] {
+        let early = ["cunt", "tick", "satin", "sings", "shit", "quiet", "three"];
+        let later = ["patent", "bean", "deceased", "mediation", "tracheotomy", "infraction", "craps"];
+        for banned in early.into_iter().chain(later) {
             assert!(!words.contains(&banned.to_owned()), "{made}");
         }
     }

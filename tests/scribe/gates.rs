@@ -157,7 +157,7 @@ fn refused_edits(before: &str, after: &str, kind: ErrorKind) -> Vec<&'static str
 #[test]
 fn edits_are_judged_by_what_they_exchange_and_where() {
     use ErrorKind::*;
-    let cases: [(&str, &str, ErrorKind, &[&str]); 15] = [
+    let cases: [(&str, &str, ErrorKind, &[&str]); 18] = [
         ("The next step is cystoscopy.", "The next step is splenectomy.", Management, &[]),
         ("The next step is cystoscopy.", "The next step is splenectomy.", Treatment, &["frame"]),
         ("The patient is diagnosed with malaria.", "The patient is diagnosed with dengue fever.", Diagnosis, &[]),
@@ -180,6 +180,10 @@ fn edits_are_judged_by_what_they_exchange_and_where() {
         ("He is given insulin.", "He is given 4 units.", Pharmacotherapy, &["counterpart"]),
         ("An MRI was ordered.", "A CT was ordered.", Management, &[]),
         ("The team arranges colonoscopy.", "The team arranges asthma.", Management, &["counterpart"]),
+        // What is started is a drug; where anything can be done instead, anything can be wrong.
+        ("The patient is started on lithium.", "The patient is started on lung biopsy.", Treatment, &["counterpart"]),
+        ("The patient is started on lithium.", "The patient is started on insulin.", Treatment, &[]),
+        ("Lithium is recommended.", "Lung biopsy is recommended.", Treatment, &[]),
     ];
     for (before, after, kind, expected) in cases {
         assert_eq!(refused_edits(before, after, kind), expected, "{before} → {after}");

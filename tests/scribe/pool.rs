@@ -106,9 +106,13 @@ fn proposer(new: &str) -> Proposer {
 
 /// The injection drawn for the clinic note, with three attempts over all kinds: one of them asks for the drug.
 fn inject(pool: &Pool, config: &ScribeConfig, new: &str) -> (Sample, Vec<String>) {
+    inject_in(PromptStyle::Brief, pool, config, new)
+}
+
+fn inject_in(style: PromptStyle, pool: &Pool, config: &ScribeConfig, new: &str) -> (Sample, Vec<String>) {
     let source = (Quadrant::SyntheticInjection, LabelledNote { note: clinic_note(), label: Label::Clean });
     let mut writer = proposer(new);
-    let scribe = Scribe { config, style: PromptStyle::Brief, seed: 5, pool, first: 0 };
+    let scribe = Scribe { config, style, seed: 5, pool, first: 0 };
     let drawn = scribe.draw(&[source], 1, &mut writer, None, &mut |_| true).unwrap();
     (drawn.samples[0].clone(), writer.prompts)
 }
@@ -179,14 +183,17 @@ fn the_writer_sees_examples_only_where_asked() {
     let (_, shown) = inject(&pool, &asked, "Vancomycin");
     assert_eq!(shown, inject(&pool, &asked, "Vancomycin").1);
     let drug = shown.iter().find(|p| p.contains("Pharmacotherapy error")).unwrap();
-    assert!(
-        drug.contains("Old: acetaminophen | New: codeine | Type: Pharmacotherapy\n")
-            || drug.contains("Old: heparin | New: warfarin"),
-        "{drug}"
-    );
-    assert!(drug.ends_with(&clinic_note().numbered()) && !drug.contains("vancomycin"), "{drug}");
+    // In one line with what is asked: a model that knows one line a task takes another beginning for another task.
+    let line = drug.lines().next().unwrap();
+    assert!(line.starts_with("Propose one Pharmacotherapy error for this note. Unlike: ") && line.ends_with('.'), "{drug}");
+    assert!(line.contains("acetaminophen to codeine") || line.contains("heparin to warfarin"), "{drug}");
+    assert!(drug.ends_with(&format!("\n{}", clinic_note().numbered())) && !drug.contains("vancomycin"), "{drug}");
     // A kind without examples is asked for as ever.
-    assert!(shown.iter().filter(|p| p.contains("Causal Organism error")).all(|p| p.starts_with("Propose")));
+    assert!(shown.iter().filter(|p| p.contains("Causal Organism error")).all(|p| !p.contains("Unlike")));
+    // A model that is told the whole grammar sees them as it is to write them.
+    let (_, full) = inject_in(PromptStyle::Full, &pool, &asked, "Vancomycin");
+    let example = "Old: acetaminophen | New: codeine | Type: Pharmacotherapy\n";
+    assert!(full.iter().any(|p| p.starts_with("Errors made for other notes") && p.contains(example)), "{full:?}");
 }
 
 #[test]

@@ -128,33 +128,59 @@ fn samples_are_read_again_until_used_up_or_expired() {
     };
     let ids = |taken: &[Sample]| taken.iter().map(|s| s.id.clone()).collect::<Vec<_>>();
     let mut used_up = shelf(2, 9);
-    let (taken, expired) = used_up.take(2, 1);
+    let (taken, expired) = used_up.take(2, 1, false);
     assert!(expired.is_empty());
     assert_eq!(ids(&taken), ["AE-0002-00", "AS-0002-01", "SD-0002-02"]);
     let again = taken[0].provenance.again.as_ref().unwrap();
     assert_eq!((again.first.as_str(), again.written, again.uses, taken[0].step), ("AE-0001-00", 1, 1, 2));
     used_up.put(taken.iter().cloned().map(Arc::new), &ids(&taken).into_iter().collect());
-    assert_eq!(used_up.take(3, 1), (vec![], Default::default()), "two uses are two steps");
+    assert_eq!(used_up.take(3, 1, false), (vec![], Default::default()), "two uses are two steps");
 
     let mut lasting = shelf(9, 2);
     for step in [2, 3] {
-        let (taken, _) = lasting.take(step, 1);
+        let (taken, _) = lasting.take(step, 1, false);
         assert_eq!(taken.len(), 3, "step {step}");
         assert_eq!(taken[2].provenance.again.as_ref().unwrap().first, "SD-0001-02");
         lasting.put(taken.iter().cloned().map(Arc::new), &ids(&taken).into_iter().collect());
     }
-    let (taken, expired) = lasting.take(4, 1);
+    let (taken, expired) = lasting.take(4, 1, false);
     assert!(taken.is_empty(), "written in step 1 and two steps old at most");
     assert_eq!(
         expired.into_iter().collect::<Vec<_>>(),
         [("AE/expired".into(), 1), ("AS/expired".into(), 1), ("SD/expired".into(), 1)]
     );
 
-    assert!(!shelf(1, 1).is_used() && shelf(1, 1).take(2, 1).0.is_empty(), "by default nothing is read twice");
+    assert!(!shelf(1, 1).is_used() && shelf(1, 1).take(2, 1, false).0.is_empty(), "by default nothing is read twice");
     // A share is never exceeded; what is over stays.
     let mut crowded = shelf(2, 9);
-    assert!(crowded.take(2, 0).0.is_empty());
-    assert_eq!(crowded.take(2, 1).0.len(), 3);
+    assert!(crowded.take(2, 0, false).0.is_empty());
+    assert_eq!(crowded.take(2, 1, false).0.len(), 3);
+}
+
+#[test]
+fn where_pairs_are_paid_only_whole_pairs_are_read_again() {
+    let side = |index: u32, quadrant: Quadrant, group: &str| {
+        let label =
+            if matches!(quadrant, Quadrant::AugmentedError | Quadrant::SyntheticInjection) { wrong() } else { Label::Clean };
+        let mut sample = sample(quadrant, 1, index, label).as_ref().clone();
+        sample.source.group = group.into();
+        Arc::new(sample)
+    };
+    use Quadrant::{AugmentedError as Ae, AugmentedSafe as As, SyntheticDecoy as Sd, SyntheticInjection as Si};
+    // The sibling of AE-0001-04 was too easy to train, and so was that of SD-0001-05.
+    let samples =
+        [side(0, Ae, "g1"), side(1, As, "g1"), side(2, Sd, "g2"), side(3, Si, "g2"), side(4, Ae, "g4"), side(5, Sd, "g5")];
+    let take = |in_pairs| {
+        let mut shelf = Shelf::new(&SelectConfig { uses: 2, max_age: 2, ..SelectConfig::default() }.resolve(Preset::Openrlhf));
+        shelf.put(samples.iter().cloned(), &samples.iter().map(|s| s.id.clone()).collect());
+        let (taken, expired) = shelf.take(2, 2, in_pairs);
+        let left = shelf.take(4, 2, in_pairs).1;
+        let first = |s: &Sample| s.provenance.again.as_ref().unwrap().first.clone();
+        (taken.iter().map(first).collect::<Vec<_>>(), expired.len(), left.into_keys().collect::<Vec<_>>())
+    };
+    let pairs = ["AE-0001-00", "AS-0001-01", "SD-0001-02", "SI-0001-03"];
+    assert_eq!(take(true), (pairs.map(str::to_owned).to_vec(), 0, vec!["AE/expired".into(), "SD/expired".into()]));
+    assert_eq!(take(false).0.len(), 6);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::bertscore::BertArgs;
@@ -56,6 +56,15 @@ pub fn score(args: &ScoreArgs) -> Result<()> {
     let submission = eval::Submission::read(&args.submission)?;
     let reference = eval::Reference::read(&args.reference)?;
     let mut official = eval::score(&reference, &submission);
+    ensure!(
+        official.missing.len() < official.counters.total_texts,
+        "no line of {} is about a note of {}: {} lines were read, {} could not be, and the reference has notes such as {}",
+        args.submission.display(),
+        args.reference.display(),
+        submission.predictions.len(),
+        submission.bad_lines.len(),
+        official.missing.first().map_or("none", String::as_str)
+    );
     official.bertscore = args.bert.score(&official.counters, &eval::scored_pairs(&reference, &submission))?;
     // A reference that scores may still lack what pairs and types need. A submission corrects the file as it stands: no repair.
     let beside = match data::load_medec_with(&args.reference, LoadOptions { repair: false }) {

@@ -102,7 +102,7 @@ impl Run {
             self.trainer.known.learn(&samples);
             if self.trainer.shelf.is_used() {
                 // As the step did: what it took off the shelf is gone from it until it trained again.
-                let _ = self.trainer.shelf.take(step, self.trainer.share());
+                let _ = self.trainer.shelf.take(step, self.trainer.share(), self.trainer.wants_pairs());
                 self.trainer.shelf.put(samples.into_iter().map(Arc::new), &self.store.trained(step)?);
             }
         }
