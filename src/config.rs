@@ -20,6 +20,8 @@ mod rounds;
 mod scribe;
 #[path = "config/select.rs"]
 mod select;
+#[path = "config/text.rs"]
+pub mod text;
 
 use std::path::{Path, PathBuf};
 
@@ -318,9 +320,10 @@ impl RunConfig {
     /// Parses experiment text; `path` is only named in messages.
     pub fn parse(path: &Path, text: &str, overrides: &[String]) -> Result<RunConfig, ConfigError> {
         let invalid = |e: toml::de::Error| ConfigError::Invalid { path: path.to_owned(), message: e.to_string() };
+        let unreadable = |message| ConfigError::Invalid { path: path.to_owned(), message };
         // Parsed as a RunConfig first, so that a bad key is reported with its line before overrides blur positions.
-        toml::from_str::<RunConfig>(text).map_err(invalid)?;
-        let mut table: toml::Table = toml::from_str(text).map_err(invalid)?;
+        text::read::<RunConfig>(text).map_err(unreadable)?;
+        let mut table: toml::Table = text::read(text).map_err(unreadable)?;
         for assignment in overrides {
             set(&mut table, assignment)?;
             // Checked one by one, so that a bad key or type is blamed on its override and not on the file.
@@ -392,15 +395,21 @@ impl RunConfig {
     }
 }
 
+/// Parts of an override's key; the deepest has two.
+const MOST_PARTS: usize = 8;
+
 /// Applies one `a.b=value` to a table; the value is read as TOML, or as a bare string where that fails.
 fn set(table: &mut toml::Table, assignment: &str) -> Result<(), ConfigError> {
     let fail = |message: &str| ConfigError::Override { assignment: assignment.to_owned(), message: message.to_owned() };
     let (path, value) = assignment.split_once('=').ok_or_else(|| fail("expected key=value, such as algo.learning_rate=1e-4"))?;
-    let value = toml::from_str::<toml::Table>(&format!("v = {value}"))
+    let value = text::read::<toml::Table>(&format!("v = {value}"))
         .ok()
         .and_then(|mut t| t.remove("v"))
         .unwrap_or_else(|| toml::Value::String(value.to_owned()));
     let keys: Vec<&str> = path.trim().split('.').collect();
+    if keys.len() > MOST_PARTS {
+        return Err(fail("no key has so many parts"));
+    }
     let (last, parents) = keys.split_last().filter(|(last, _)| !last.is_empty()).ok_or_else(|| fail("the key is empty"))?;
     let mut here = table;
     for key in parents {

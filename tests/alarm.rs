@@ -55,19 +55,74 @@ fn check(kind: AlarmKind, bad: &[(&str, f64)], between: &[(&str, f64)]) {
 
 #[test]
 fn each_alarm_is_raised_and_cleared_with_hysteresis() {
-    check(AlarmKind::Kl, &[("kl", 0.51)], &[("kl", 0.47)]);
-    check(AlarmKind::EntropyCollapse, &[("entropy", 0.09)], &[("entropy", 0.107)]);
-    check(AlarmKind::LengthRunaway, &[("completion_tokens", 201.0)], &[("completion_tokens", 190.0)]);
-    check(AlarmKind::LengthRunaway, &[("truncated_rate", 0.6)], &[("truncated_rate", 0.46)]);
+    check(AlarmKind::Kl, &[("kl", 0.101)], &[("kl", 0.095)]);
+    check(AlarmKind::EntropyCollapse, &[("entropy", 0.24)], &[("entropy", 0.27)]);
+    check(AlarmKind::LengthRunaway, &[("completion_tokens", 151.0)], &[("completion_tokens", 140.0)]);
+    check(AlarmKind::LengthRunaway, &[("truncated_rate", 0.3)], &[("truncated_rate", 0.19)]);
     check(AlarmKind::EqualGroups, &[("equal_groups", 0.95)], &[("equal_groups", 0.85)]);
     check(AlarmKind::Acceptance, &[("scribe_accepted", 0.1)], &[("scribe_accepted", 0.21)]);
+}
+
+/// Steps of three demo runs (KL, entropy, completion tokens, share cut off), as they were: the default thresholds must tell them apart.
+/// The first learnt well, here at its worst; the second, with 2.5 times its rate and 0.4 times its KL penalty, as well; the third, at 25
+/// times its rate and without penalty, fell apart in its fifth step.
+#[test]
+fn healthy_runs_raise_nothing_and_one_that_falls_apart_is_told_before_it_has() {
+    type Step = (f64, f64, f64, f64);
+    const WELL: [Step; 12] = [
+        (0.0016, 0.0587, 58.6, 0.0),
+        (0.0027, 0.0553, 59.6, 0.0),
+        (0.0028, 0.0543, 58.9, 0.0),
+        (0.0033, 0.0586, 57.4, 0.0),
+        (0.0017, 0.0746, 58.7, 0.0),
+        (0.0124, 0.0472, 58.1, 0.0),
+        (0.0239, 0.0805, 54.6, 0.0156),
+        (0.0176, 0.0688, 53.1, 0.0),
+        (0.0166, 0.0698, 52.9, 0.0),
+        (0.0158, 0.0276, 57.2, 0.0),
+        (0.0146, 0.0382, 58.3, 0.0),
+        (0.0121, 0.0324, 61.4, 0.0156),
+    ];
+    const HOT: [Step; 12] = [
+        (0.0020, 0.0587, 56.1, 0.0),
+        (0.0004, 0.0640, 58.3, 0.0),
+        (0.0013, 0.0935, 59.8, 0.0),
+        (0.0031, 0.0709, 58.5, 0.0),
+        (0.0012, 0.0721, 57.4, 0.0),
+        (0.0090, 0.0596, 57.4, 0.0),
+        (0.0055, 0.0557, 55.4, 0.0),
+        (0.0092, 0.0488, 56.0, 0.0),
+        (0.0218, 0.0768, 59.4, 0.0),
+        (0.0179, 0.0598, 59.2, 0.0),
+        (0.0093, 0.0461, 56.7, 0.0),
+        (0.0185, 0.0559, 56.9, 0.0),
+    ];
+    const WILD: [Step; 7] = [
+        (0.0005, 0.0670, 58.1, 0.0),
+        (0.0043, 0.1252, 58.9, 0.0),
+        (0.1354, 0.1599, 57.7, 0.0156),
+        (0.2492, 0.1126, 56.5, 0.0),
+        (1.1718, 0.9327, 70.8, 0.1406),
+        (4.2944, 1.5437, 102.1, 0.6250),
+        (5.0309, 0.9301, 91.7, 0.4688),
+    ];
+    let told = |steps: &[Step]| -> Vec<(AlarmKind, u32)> {
+        let mut alarms = Alarms::new(&AlarmsConfig::default());
+        let report = |(step, (kl, entropy, tokens, cut)): (u32, &Step)| {
+            with(step, &[("kl", *kl), ("entropy", *entropy), ("completion_tokens", *tokens), ("truncated_rate", *cut)])
+        };
+        (1..).zip(steps).map(report).flat_map(|report| alarms.observe(&report)).map(|a| (a.kind, a.step)).collect()
+    };
+    assert_eq!((told(&WELL), told(&HOT)), (vec![], vec![]));
+    assert_eq!(told(&WILD), [(AlarmKind::Kl, 5)]);
 }
 
 #[test]
 fn numbers_that_are_not_finite_raise_their_own_alarm_and_no_other() {
     for key in ["reward", "loss", "grad_norm", "kl", "entropy"] {
         for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            let alarms = run(&AlarmsConfig::default(), &[[(key, value)].as_slice(); 4]);
+            let config = AlarmsConfig { pause: vec![AlarmKind::NonFinite], ..AlarmsConfig::default() };
+            let alarms = run(&config, &[[(key, value)].as_slice(); 4]);
             let kinds: Vec<AlarmKind> = alarms.iter().map(|a| a.kind).collect();
             assert_eq!(kinds, [AlarmKind::NonFinite], "{key} = {value}");
             assert!(alarms[0].pause && alarms[0].message.contains("pauses"), "{alarms:?}");
@@ -75,8 +130,24 @@ fn numbers_that_are_not_finite_raise_their_own_alarm_and_no_other() {
     }
     let skipped = run(&AlarmsConfig::default(), &[[("skipped_updates", 2.0)].as_slice(); 3]);
     assert!(skipped.len() == 1 && skipped[0].kind == AlarmKind::NonFinite, "{skipped:?}");
+    // Nobody has to be there for it: the run itself goes back.
+    assert!(!skipped[0].pause, "{skipped:?}");
     // A held-out rate over nothing is no number, and no alarm.
     assert_eq!(run(&AlarmsConfig::default(), &[[("eval_pair_accuracy", f64::NAN)].as_slice(); 5]), []);
+}
+
+#[test]
+fn a_run_that_goes_back_has_raised_the_alarm_whatever_its_patience() {
+    let bad = with(11, &[("skipped_updates", 1.0)]);
+    for patience in [1, 3, 50] {
+        let mut alarms = Alarms::new(&AlarmsConfig { patience, ..AlarmsConfig::default() });
+        let told = [alarms.observe(&bad), alarms.raise_not_finite(&bad).into_iter().collect()].concat();
+        assert_eq!(told.iter().map(|a| (a.kind, a.step, a.raised)).collect::<Vec<_>>(), [(AlarmKind::NonFinite, 11, true)]);
+        assert_eq!(alarms.active(), [AlarmKind::NonFinite]);
+        assert_eq!(alarms.raise_not_finite(&bad), None, "told once");
+    }
+    let mut off = Alarms::new(&AlarmsConfig { off: vec![AlarmKind::NonFinite], ..AlarmsConfig::default() });
+    assert_eq!(off.raise_not_finite(&bad), None);
 }
 
 #[test]

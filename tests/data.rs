@@ -126,6 +126,10 @@ fn looks_sentence_ids_up_and_never_renumbers() {
     // 2 is swallowed by the line of 1.
     let gap = sentences::parse("0 First.\n1 Second. 2 Third.\n3 Fourth.").unwrap();
     assert_eq!((gap.missing, gap.sentences[2].id, gap.sentences[2].text.as_str()), (vec![2], 3, "Fourth."));
+    // A number that is none of a note's leaves no thousand million ids to list.
+    let far = sentences::parse("0 First.\n2147483648 Second.\n1 Third.").unwrap();
+    assert_eq!((far.missing.len(), far.sentences.len(), far.sentences[0].text.as_str()), (0, 2, "First. 2147483648 Second."));
+    assert_eq!(ids("4294967295 | Last.\n0 | Beyond."), [4_294_967_295]);
     // A number that is larger than expected opens nothing while the expected one is still to come.
     assert_eq!(ids("0 Seen for\n18 months now.\n1 He is well."), [0, 1]);
     assert_eq!(ids("0 Dose is\n4.5 mg.\n1 Next."), [0, 1]);

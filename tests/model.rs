@@ -11,5 +11,6 @@ mod ops;
 mod plain;
 mod portable;
 mod properties;
+mod room;
 mod template;
 mod tiny;

@@ -1,11 +1,10 @@
-//! Readers beside a writer: nobody waits, nobody sees half a step. `MEDSERL_READER_SECONDS=240` measures eight readers at 10 Hz beside a
-//! real run as well, and what they cost it.
+//! Readers beside a writer: nobody waits, nobody sees half a step. `MEDSERL_READER_SECONDS=300` measures eight readers at 10 Hz beside a
+//! real run as well, for so many seconds of reading, and what they cost it.
 
 use std::{
-    collections::BTreeMap,
     io::{BufRead, BufReader},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -126,13 +125,104 @@ pub fn meta() -> RunMeta {
     }
 }
 
-/// A real run with readers on and off in turn, block by block, so that whatever else the machine does falls on both.
+/// Steps of a block in which readers are on, or off; the first of them has a part of both and does not count.
+const BLOCK: usize = 4;
+
+/// A step of the run beside which readers looked, or did not.
+#[derive(Clone, Copy)]
+struct Timed {
+    wall: f64,
+    /// Seconds of processor time that the trainer took.
+    cpu: f64,
+}
+
+/// User and system time of a process so far, seconds.
+fn cpu_seconds(pid: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: f64 = fields[11..=12].iter().map(|n| n.parse::<f64>().unwrap()).sum();
+    ticks / 100.0
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let n = values.len();
+    f64::midpoint(values[(n - 1) / 2], values[n / 2])
+}
+
+/// The median and its standard error, from the median distance to it.
+fn centre(values: &[f64]) -> (f64, f64) {
+    let middle = median(values.to_vec());
+    let spread = median(values.iter().map(|v| (v - middle).abs()).collect());
+    (middle, 1.4826 * 1.2533 * spread / (values.len() as f64).sqrt())
+}
+
+/// A real run with readers off, on, on, off, and so on, a few steps each. What they cost is the median over such fours of blocks, each
+/// compared with itself: what else the machine does comes and goes more slowly, and a drift within four blocks cancels.
 #[test]
 fn what_eight_readers_cost_a_run_at_ten_looks_a_second() {
     let Some(seconds) = std::env::var("MEDSERL_READER_SECONDS").ok().map(|n| n.parse::<u64>().unwrap()) else { return };
     let home = tempfile::tempdir().unwrap();
     let (on, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let found = Arc::new(Found::default());
+    let mut trainer = small_trainer(home.path());
+    let pid = trainer.id().to_string();
+    let mut lines = BufReader::new(trainer.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut next = || assert!(lines.any(|line| line.contains(r#""event":"step""#)), "the run goes on");
+    next();
+    let dir = home.path().join("runs/demo-s1");
+    let readers: Vec<_> = (0..READERS).map(|_| at_ten_a_second(&dir, &on, &done, &found)).collect();
+    let (mut read_s, mut read_cpu, mut fours) = (0.0, 0.0, Vec::new());
+    let started = Instant::now();
+    while read_s < seconds as f64 {
+        assert!(started.elapsed() < Duration::from_secs(4 * seconds + 60), "far too slow");
+        let mut blocks: [Vec<Timed>; 2] = Default::default();
+        for with in [false, true, true, false] {
+            on.store(with, Ordering::Relaxed);
+            let (began, own) = (Instant::now(), cpu_seconds("self"));
+            for n in 0..BLOCK {
+                let (clock, cpu) = (Instant::now(), cpu_seconds(&pid));
+                next();
+                let timed = Timed { wall: clock.elapsed().as_secs_f64(), cpu: cpu_seconds(&pid) - cpu };
+                blocks[usize::from(with)].extend((n > 0).then_some(timed));
+            }
+            if with {
+                read_s += began.elapsed().as_secs_f64();
+                read_cpu += cpu_seconds("self") - own;
+            }
+        }
+        fours.push(blocks);
+    }
+    done.store(true, Ordering::Relaxed);
+    readers.into_iter().for_each(|reader| reader.join().unwrap());
+    trainer.kill().unwrap();
+    trainer.wait().unwrap();
+    let log = std::fs::metadata(dir.join("run.db-wal")).map_or(0, |m| m.len() >> 20);
+    let cost = |of: &dyn Fn(&Timed) -> f64| {
+        let middle = |block: &Vec<Timed>| median(block.iter().map(of).collect());
+        let (change, error) = centre(&fours.iter().map(|[off, on]| middle(on) / middle(off) - 1.0).collect::<Vec<_>>());
+        format!("{:+.2} % ± {:.2} %", 100.0 * change, 100.0 * error)
+    };
+    let count = |n: &AtomicU64| n.load(Ordering::Relaxed);
+    assert_eq!((count(&found.torn), count(&found.errors)), (0, 0));
+    figure(
+        "R14",
+        "eight readers at 10 Hz beside a real run, on and off in turn",
+        &format!(
+            "{read_s:.0} s of reading, {} looks, {} news: 0 errors, 0 torn; a step of {:.2} s takes {} in wall time and {} in the trainer's processor time ({} fours of blocks); \
+             all readers together use {:.1} % of one core; log {log} MiB",
+            count(&found.looks),
+            count(&found.news),
+            median(fours.iter().flat_map(|[off, _]| off.iter().map(|t| t.wall)).collect()),
+            cost(&|t| t.wall),
+            cost(&|t| t.cpu),
+            fours.len(),
+            100.0 * read_cpu / read_s
+        ),
+    );
+}
+
+fn small_trainer(home: &Path) -> Child {
     let small = [
         "doctor.max_tokens=48",
         "scribe.max_tokens=48",
@@ -142,59 +232,14 @@ fn what_eight_readers_cost_a_run_at_ten_looks_a_second() {
         "sft.notes=0",
         "eval.notes=4",
     ];
-    let mut trainer = Command::new(env!("CARGO_BIN_EXE_medserl"))
+    Command::new(env!("CARGO_BIN_EXE_medserl"))
         .args(["demo", "--headless", "--json", "--steps", "100000"])
         .args(small.iter().flat_map(|set| ["--set", set]))
-        .env("MEDSERL_HOME", home.path())
+        .env("MEDSERL_HOME", home)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(trainer.stdout.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line.contains(r#""event":"step""#)), "the run starts");
-    let dir = home.path().join("runs/demo-s1");
-    let readers: Vec<_> = (0..READERS).map(|_| at_ten_a_second(&dir, &on, &done, &found)).collect();
-    let (started, mut times) = (Instant::now(), BTreeMap::<bool, Vec<f64>>::new());
-    let (mut last, mut n) = (Instant::now(), 0);
-    while started.elapsed() < Duration::from_secs(seconds) {
-        assert!(lines.any(|line| line.contains(r#""event":"step""#)), "the run goes on");
-        let took = last.elapsed().as_secs_f64();
-        last = Instant::now();
-        let with = on.load(Ordering::Relaxed);
-        // The first step of a block has a part of both.
-        if n % 8 != 0 {
-            times.entry(with).or_default().push(took);
-        }
-        n += 1;
-        on.store(n / 8 % 2 == 1, Ordering::Relaxed);
-    }
-    done.store(true, Ordering::Relaxed);
-    readers.into_iter().for_each(|reader| reader.join().unwrap());
-    trainer.kill().unwrap();
-    trainer.wait().unwrap();
-    let log = std::fs::metadata(dir.join("run.db-wal")).map_or(0, |m| m.len() >> 20);
-    let mean = |with: bool| {
-        let all = &times[&with];
-        let mean = all.iter().sum::<f64>() / all.len() as f64;
-        let variance = all.iter().map(|t| (t - mean).powi(2)).sum::<f64>() / (all.len() - 1) as f64;
-        (mean, (variance / all.len() as f64).sqrt(), all.len())
-    };
-    let ((without, error_without, n_without), (with, error_with, n_with)) = (mean(false), mean(true));
-    let count = |n: &AtomicU64| n.load(Ordering::Relaxed);
-    assert_eq!((count(&found.torn), count(&found.errors)), (0, 0));
-    let error = 100.0 * error_without.hypot(error_with) / without;
-    figure(
-        "R14",
-        &format!("eight readers at 10 Hz for {seconds} s beside a real run, on and off in turn"),
-        &format!(
-            "{} looks, {} news: 0 errors, 0 torn; step {:.3} s without ({n_without}), {:.3} s with ({n_with}): {:+.1} % ± {error:.1} %; log {log} MiB",
-            count(&found.looks),
-            count(&found.news),
-            without,
-            with,
-            100.0 * (with / without - 1.0)
-        ),
-    );
+        .unwrap()
 }
 
 fn at_ten_a_second(dir: &Path, on: &Arc<AtomicBool>, done: &Arc<AtomicBool>, found: &Arc<Found>) -> thread::JoinHandle<()> {

@@ -392,6 +392,12 @@ fn secrets_are_taken_out_and_nothing_else() {
     check("Authorization: Bearer a.b-c d", "Authorization: Bearer [redacted] d");
     check("https://cdn.example/x?sig=1&e=2 (403)", "https://cdn.example/x?[redacted] (403)");
     check("https://user:pw@host/a b", "https://[redacted]@host/a b");
+    check("https://user:pw@host/a?sig=1 b", "https://[redacted]@host/a?[redacted] b");
+    check(
+        "to https://a/https://me:pw@b/c?d, Bearer hf_0123456789abcdef.x",
+        "to https://a/https://[redacted]@b/c?[redacted] Bearer [redacted]",
+    );
+    check("Bearer [redacted] and Bearer abc", "Bearer [redacted] and Bearer [redacted]");
     check("http://host/é?é=1\nhf_aaaaaaaaaaaa\u{e9}", "http://host/é?[redacted]\n[redacted]\u{e9}");
     check("https://host/plain?", "https://host/plain?");
 }

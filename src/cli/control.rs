@@ -177,6 +177,9 @@ pub fn status(args: &StatusArgs) -> Result<()> {
     if !status.message.is_empty() {
         println!("{}", status.message);
     }
+    if !is_locked(&dir.0) && !["finished", "stopped", "failed"].contains(&status.state.as_str()) {
+        println!("its trainer is gone; medserl resume {} goes on from the last checkpoint", meta.id);
+    }
     for eval in &evals {
         let rate = |key: &str| {
             eval.value.get(key).and_then(serde_json::Value::as_f64).map_or("-".into(), |v| format!("{:.1}%", 100.0 * v))

@@ -2,10 +2,13 @@
 
 use std::{fs, path::PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
 
-use crate::tui::{Options, notify::Channel};
+use crate::{
+    config,
+    tui::{Options, notify::Channel},
+};
 
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct Look {
@@ -62,7 +65,7 @@ fn kept() -> Result<Kept> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Kept::default()),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
-    toml::from_str(&text).with_context(|| format!("{}: expected theme, ascii, mouse and notify", path.display()))
+    config::text::read(&text).map_err(|e| anyhow!("{}: expected theme, ascii, mouse and notify: {e}", path.display()))
 }
 
 fn path() -> Option<PathBuf> {

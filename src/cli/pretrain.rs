@@ -6,10 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::{
-    clinic,
+    clinic, config,
     model::{
         files::nano_template,
         tokenizer::{Tokenizer, train_nano},
@@ -34,7 +34,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let text = std::fs::read_to_string(&args.recipe).with_context(|| format!("cannot read {}", args.recipe.display()))?;
-    let recipe: Recipe = toml::from_str(&text).with_context(|| format!("in {}", args.recipe.display()))?;
+    let recipe: Recipe = config::text::read(&text).map_err(|e| anyhow!("in {}: {e}", args.recipe.display()))?;
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
     let tokenizer = tokenizer(&recipe, &args.out)?;
     let mut run = Pretraining::open(recipe.clone(), &args.out)?;

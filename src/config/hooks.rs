@@ -9,7 +9,7 @@ use super::ConfigError;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HooksConfig {
-    /// An alarm was raised or is over, or a breakpoint was hit.
+    /// An alarm was raised or is over, the run went back to an earlier checkpoint, or a breakpoint was hit.
     pub on_alert: Vec<String>,
     /// The run pauses, whatever for.
     pub on_pause: Vec<String>,

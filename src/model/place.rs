@@ -198,6 +198,16 @@ pub fn peak_memory(device: &Device) -> Result<Option<u64>> {
     }
 }
 
+/// Bytes that this process can still get where `device` keeps its tensors; `None` where nobody says.
+pub fn free_memory(device: &Device) -> Option<u64> {
+    match device {
+        Device::Cpu => super::room::available(),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(_) => super::kernels::gpu::free_memory(device).ok(),
+        _ => None,
+    }
+}
+
 /// What keeps a GPU's memory down to a cap for as long as it lives.
 pub struct Cap {
     #[cfg(feature = "cuda")]

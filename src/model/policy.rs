@@ -100,14 +100,14 @@ impl Policy {
         if self.model.ops() == Ops::Cpu { CACHE_BYTES } else { GPU_CACHE_BYTES }
     }
 
-    /// Asks for the memory that a forward and backward over so many token rows take, before it is used.
+    /// Asks the device for the memory that a forward and backward over so many token rows take, before it is used.
     pub fn reserve(&self, rows: usize) -> Result<(), OutOfMemory> {
         let spec = &self.model.spec;
         let all = spec.activation_bytes_a_row();
         // Computed twice, a layer's activations are gone before the next layer's come; each layer's input stays.
         let bytes =
             if self.recompute { all / spec.n_layers().max(1) + 4 * spec.hidden_size * (spec.n_layers() + 1) } else { all };
-        self.room.reserve(rows, bytes)
+        self.room.reserve(rows, bytes, || place::free_memory(self.model.device()))
     }
 
     /// A writer with the adapter as it stands now.

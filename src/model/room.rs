@@ -1,4 +1,5 @@
-//! Memory for a micro-batch: asked for before it is used, since a CPU that runs out of memory kills the process without a word.
+//! Memory for a micro-batch: asked for before it is used, since a CPU that runs out of memory kills the process without a word. How
+//! much a device has left is for [`super::place::free_memory`] to say.
 
 use std::{
     fs,
@@ -25,8 +26,9 @@ pub struct Room {
 }
 
 impl Room {
-    /// Whether `rows` token rows of `bytes_a_row` each fit into the memory that can be had.
-    pub fn reserve(&self, rows: usize, bytes_a_row: usize) -> Result<(), OutOfMemory> {
+    /// Whether `rows` token rows of `bytes_a_row` each fit into what `available` says can be had; where it does not know, they are
+    /// let through, and whoever hands the memory out refuses it.
+    pub fn reserve(&self, rows: usize, bytes_a_row: usize, available: impl FnOnce() -> Option<u64>) -> Result<(), OutOfMemory> {
         let needed = rows as u64 * bytes_a_row as u64;
         let refused = self.refuse_in.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
         if refused == Ok(1) {
@@ -50,7 +52,7 @@ impl Room {
     }
 }
 
-/// Bytes this process can still get: what the machine has left, its control group and its own limit allow. `None` where the
+/// Bytes of main memory this process can still get: what the machine has left, its control group and its own limit allow. `None` where the
 /// system does not say.
 pub fn available() -> Option<u64> {
     let read = |path: &str| fs::read_to_string(path).ok();

@@ -100,6 +100,18 @@ impl Alarms {
         changes
     }
 
+    /// Raises the alarm over numbers that are not finite at once, for a run that does not wait for its patience to end; `None` where
+    /// it is raised already or not watched.
+    pub fn raise_not_finite(&mut self, report: &StepReport) -> Option<Alarm> {
+        let kind = AlarmKind::NonFinite;
+        let at = AlarmKind::ALL.iter().position(|k| *k == kind)?;
+        if self.states[at].raised || self.config.off.contains(&kind) {
+            return None;
+        }
+        self.states[at] = State { raised: true, streak: 0 };
+        Some(self.alarm(kind, report.step, true, not_finite(report)))
+    }
+
     /// The alarms that are up.
     pub fn active(&self) -> Vec<AlarmKind> {
         AlarmKind::ALL.into_iter().enumerate().filter(|(i, _)| self.states[*i].raised).map(|(_, kind)| kind).collect()

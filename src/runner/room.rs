@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use crate::{
     config::RunConfig,
-    model::Policy,
-    train::budget::{Lengths, Load, Target, disk, memory as budget},
+    model::{Policy, place},
+    train::budget::{GPU_CONTEXT, Lengths, Load, Target, disk, memory as budget, weight_bytes},
 };
 
 /// Room for a run.
@@ -31,33 +31,53 @@ impl Room {
     pub fn here(dir: &Path) -> Room {
         let (total, free) = memory();
         let disk_at = dir.ancestors().find(|p| p.is_dir()).unwrap_or(Path::new("/")).to_owned();
-        let stat = rustix::fs::statvfs(&disk_at).ok();
-        Room { memory_free: free, memory_total: total, disk_free: stat.map(|s| s.f_bavail * s.f_frsize), disk_at, gpu: card() }
+        Room { memory_free: free, memory_total: total, disk_free: disk_free(&disk_at), disk_at, gpu: card() }
     }
+}
+
+/// Bytes that this user can still write where a folder lies.
+pub fn disk_free(dir: &Path) -> Option<u64> {
+    rustix::fs::statvfs(dir).ok().map(|stat| stat.f_bavail * stat.f_frsize)
 }
 
 /// What a run that is about to start will find too little of, at prompts of the longest length allowed, a line each.
 pub fn shortages(config: &RunConfig, policy: &Policy, dir: &Path) -> Vec<String> {
     let room = Room::here(dir);
     let spec = &policy.model.spec;
-    let load = Load::of(config, Lengths::all(config.data.max_note_tokens), Target::Cpu);
-    // The weights are there already; what is still to come counts.
-    let there = policy.model.weight_bytes() as u64;
-    let (phase, peak) = budget(spec, &load, Target::Cpu, false).peak();
-    let weights = crate::train::budget::weight_bytes(spec, config.precision, Target::Cpu, false);
-    let (more, needed) = (peak.saturating_sub(weights.max(there)), disk(spec, config, &load, false).total());
+    // A card is asked itself: what the machine around it has free says nothing about it.
+    let device = policy.model.device();
+    let (target, of, free) = if device.is_cpu() {
+        (Target::Cpu, "memory", room.memory_free)
+    } else {
+        (Target::Gpu, "the GPU's memory", place::free_memory(device))
+    };
+    let load = Load::of(config, Lengths::all(config.data.max_note_tokens), target);
+    let (more, phase) = still_to_come(config, policy, &load, target);
+    let needed = disk(spec, config, &load, false).total();
     let mut short = Vec::new();
-    if let Some(free) = room.memory_free.filter(|free| more > *free) {
+    if let Some(free) = free.filter(|free| more > *free) {
         short.push(format!(
-            "{phase} may take {} of memory beside the weights, {} are free; medserl plan shows where it goes",
+            "{phase} may take {} of {of} beside the weights, {} are free; medserl plan shows where it goes",
             gib(more),
             gib(free)
         ));
+    }
+    if target == Target::Gpu && free.is_none() {
+        short.push("the GPU does not say how much of its memory is free: only its driver's refusal will be heeded".to_owned());
     }
     if let Some(free) = room.disk_free.filter(|free| needed > *free) {
         short.push(format!("the run may write {}, {} are free at {}", gib(needed), gib(free), room.disk_at.display()));
     }
     short
+}
+
+/// Bytes that a run takes beside what lies there already, and the phase that does.
+fn still_to_come(config: &RunConfig, policy: &Policy, load: &Load, target: Target) -> (u64, &'static str) {
+    let (phase, peak) = budget(&policy.model.spec, load, target, false).peak();
+    let planned = weight_bytes(&policy.model.spec, config.precision, target, false);
+    let weights = planned.max(policy.model.weight_bytes() as u64);
+    let context = if target == Target::Gpu { GPU_CONTEXT } else { 0 };
+    (peak.saturating_sub(weights + context), phase)
 }
 
 fn card() -> Option<(String, u64)> {

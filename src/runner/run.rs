@@ -271,8 +271,10 @@ impl Run {
                 });
                 match sifted {
                     Err(error) if saving::is_full(&error) => {
-                        outlet.say(Level::Error, &format!("{error:#}; the run waits and goes on by itself once there is room"));
-                        let goes_on = steer.borrow_mut().wait_until(&|| vault.require_room(saving::ROOM_FOR_A_STEP).is_ok());
+                        let why = format!("{error:#}; the run waits and goes on by itself once there is room");
+                        outlet.say(Level::Error, &why);
+                        let has_room = || vault.require_room(saving::ROOM_FOR_A_STEP).is_ok();
+                        let goes_on = steer.borrow_mut().wait_until(&why, &has_room);
                         anyhow::ensure!(goes_on, Aborted);
                     }
                     done => break done?,
@@ -315,11 +317,12 @@ impl Run {
         self.steer.set_step(self.step);
         self.tidy_tokens(self.step, &rollouts);
         if let Some(first_bad) = self.health.observe(&report) {
+            self.heed_alarms(&report, true)?;
             return self.roll_back(first_bad);
         }
         self.say_what_was_left_out(&report);
         self.conclude_round()?;
-        self.heed_alarms(&report)?;
+        self.heed_alarms(&report, false)?;
         self.heed_breakpoints(&report)?;
         let is_best = self.best.is_some_and(|(_, step)| step == self.step);
         // A state that bad steps led to is not worth keeping: the checkpoint before them is where the run may have to go back to.

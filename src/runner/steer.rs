@@ -157,9 +157,10 @@ impl Steer {
         self.deadline.iter_mut().for_each(|d| d.note_sleep(slept));
     }
 
-    /// Waits until `ready`; false where the run is told to end first. Resume asks once more without waiting.
-    pub fn wait_until(&mut self, ready: &dyn Fn() -> bool) -> bool {
-        self.paused_by = Some(("disk", "the disk is full".to_owned()));
+    /// Waits until `ready`; false where the run is told to end first. Resume asks once more without waiting. `why` says what is
+    /// missing, for those who find the run paused.
+    pub fn wait_until(&mut self, why: &str, ready: &dyn Fn() -> bool) -> bool {
+        self.paused_by = Some(("disk", why.to_owned()));
         self.announce(RunState::Paused);
         while !ready() {
             if self.wants_stop() {

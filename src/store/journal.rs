@@ -20,9 +20,9 @@ pub struct Event {
 }
 
 impl Event {
-    /// Whether the run's owner wants to hear of it: alarms, breakpoints, steps given up.
+    /// Whether the run's owner wants to hear of it: alarms, returns to an earlier checkpoint, breakpoints, steps given up.
     pub fn is_alert(&self) -> bool {
-        ["alarm", "break", "abort"].contains(&self.kind.as_str())
+        ["alarm", "rollback", "break", "abort"].contains(&self.kind.as_str())
     }
 }
 

@@ -28,7 +28,7 @@ pub struct RunLock {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// `pid` and `since` (unix seconds) are 0 where the holder has not written them.
-    #[error("the run is being trained by process {pid} on {host} (since unix time {since}); attach to it, or stop it first")]
+    #[error("the run is being trained by process {pid} on {host}{}; attach to it, or stop it first", lasting(*since, unix_now()))]
     Held { pid: u32, host: String, since: i64 },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
@@ -82,6 +82,18 @@ impl Drop for RunLock {
 pub fn is_locked(dir: &Path) -> bool {
     let Ok(file) = File::open(dir.join(LOCK_FILE)) else { return false };
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+/// How long a holder has held the lock, for people; nothing where it is not known or the clocks disagree.
+fn lasting(since: i64, now: i64) -> String {
+    let seconds = now.saturating_sub(since);
+    match seconds {
+        _ if since == 0 || seconds < 0 => String::new(),
+        0..60 => format!(" (for {seconds} s)"),
+        60..3600 => format!(" (for {} min)", seconds / 60),
+        3600..172_800 => format!(" (for {} h {} min)", seconds / 3600, seconds / 60 % 60),
+        _ => format!(" (for {} days)", seconds / 86_400),
+    }
 }
 
 fn is_at(file: &File, path: &Path) -> bool {

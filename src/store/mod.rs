@@ -16,7 +16,10 @@ mod steps;
 mod traces;
 pub mod volume;
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 pub use browse::{RolloutKey, RolloutRow, Sort, SortKey};
 pub use cell::Cell;
@@ -72,6 +75,8 @@ pub enum StoreError {
     Traces { path: PathBuf, source: Box<StoreError> },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
+    #[error("{path}: the disk is full or a quota used up ({source})")]
+    NoRoom { path: PathBuf, source: rusqlite::Error },
     #[error("{path}: {source}")]
     Sqlite { path: PathBuf, source: rusqlite::Error },
 }
@@ -81,9 +86,26 @@ impl StoreError {
     pub fn is_full(&self) -> bool {
         match self {
             StoreError::Sqlite { source, .. } => source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
-            StoreError::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+            StoreError::Io { source, .. } => matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded),
+            StoreError::NoRoom { .. } => true,
+            StoreError::Traces { source, .. } => source.is_full(),
             _ => false,
         }
+    }
+
+    /// An error of this connection to `path`. SQLite says of a full disk under its shared memory, and of a quota that is used up, no
+    /// more than that the input or output failed; the system said why.
+    fn of(path: &Path, conn: &rusqlite::Connection, source: rusqlite::Error) -> StoreError {
+        use rusqlite::{ErrorCode, ffi};
+        let path = path.to_owned();
+        let failed = matches!(source.sqlite_error_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen));
+        // SAFETY: the connection is open, and its handle is only read.
+        let errno = unsafe { ffi::sqlite3_system_errno(conn.handle()) };
+        let why = std::io::Error::from_raw_os_error(errno).kind();
+        if failed && matches!(why, ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+            return StoreError::NoRoom { path, source };
+        }
+        StoreError::Sqlite { path, source }
     }
 }
 
@@ -110,7 +132,7 @@ impl Store {
 
     /// Names the file in an SQLite error.
     fn at<T>(&self, result: rusqlite::Result<T>) -> Result<T, StoreError> {
-        result.map_err(|source| StoreError::Sqlite { path: self.path.clone(), source })
+        result.map_err(|source| StoreError::of(&self.path, &self.conn, source))
     }
 }
 

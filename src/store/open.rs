@@ -146,7 +146,7 @@ impl Database {
 
     /// Names the file in an SQLite error.
     pub(super) fn at<T>(&self, result: rusqlite::Result<T>) -> Result<T, StoreError> {
-        result.map_err(|source| StoreError::Sqlite { path: self.path.clone(), source })
+        result.map_err(|source| StoreError::of(&self.path, &self.conn, source))
     }
 
     /// Chooses how commits become durable. A write-ahead log needs memory shared by all who read, which a network file system does

@@ -1,6 +1,6 @@
 //! Text that is safe to show. Model output and note files are hostile until they have passed through here.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,35 +26,55 @@ impl Text {
     }
 }
 
+const REDACTED: &str = "[redacted]";
+
 /// Takes out what must not be written down anywhere: access tokens of the hub (`hf_` and eight or more letters, digits or
-/// underscores), credentials and queries of addresses, and what follows the word `Bearer`.
+/// underscores), credentials and queries of addresses, and what follows the word `Bearer`. Takes linear time.
 pub fn without_secrets(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((at, secret)) = next_secret(rest) {
-        clean.push_str(&rest[..at]);
-        clean.push_str("[redacted]");
-        rest = &rest[at + secret..];
+    let mut found = [tokens(text), bearers(text), addresses(text)].concat();
+    found.retain(|secret| !secret.is_empty() && &text[secret.clone()] != REDACTED);
+    found.sort_by_key(|secret| secret.start);
+    let (mut clean, mut end) = (String::with_capacity(text.len()), 0);
+    for secret in found {
+        if secret.start >= end {
+            clean.push_str(&text[end..secret.start]);
+            clean.push_str(REDACTED);
+        }
+        end = end.max(secret.end);
     }
-    clean + rest
+    clean + &text[end..]
 }
 
-/// Where the first secret begins, and its length in bytes.
-fn next_secret(text: &str) -> Option<(usize, usize)> {
-    let token =
-        text.match_indices("hf_").find_map(|(at, _)| Some((at, run(&text[at..], is_token_byte))).filter(|(_, n)| *n >= 11));
-    let bearer = text.match_indices("earer ").find_map(|(at, word)| {
+fn tokens(text: &str) -> Vec<Range<usize>> {
+    let (mut found, mut end) = (Vec::new(), 0);
+    for (at, _) in text.match_indices("hf_") {
+        if at >= end {
+            end = at + run(&text[at..], is_token_byte);
+            found.extend((end - at >= 11).then_some(at..end));
+        }
+    }
+    found
+}
+
+fn bearers(text: &str) -> Vec<Range<usize>> {
+    let after = text.match_indices("earer ").map(|(at, word)| at + word.len());
+    after.map(|from| from..from + run(&text[from..], |b| !b.is_ascii_whitespace())).collect()
+}
+
+/// Logins and queries. An address may hold another one, whose login is as secret.
+fn addresses(text: &str) -> Vec<Range<usize>> {
+    let is_part = |b: u8| !b.is_ascii_whitespace() && !b"\"'<>)".contains(&b);
+    let (mut found, mut searched) = (Vec::new(), 0);
+    for (at, word) in text.match_indices("://") {
         let from = at + word.len();
-        Some((from, run(&text[from..], |b| !b.is_ascii_whitespace()))).filter(|(_, n)| *n > 0)
-    });
-    let address = text.match_indices("://").find_map(|(at, word)| {
-        let from = at + word.len();
-        let end = from + run(&text[from..], |b| !b.is_ascii_whitespace() && !b"\"'<>)".contains(&b));
-        let address = &text[from..end];
-        let login = address.split('/').next().and_then(|host| host.rfind('@')).map(|n| (from, n));
-        login.or_else(|| address.find('?').map(|n| (from + n + 1, address.len() - n - 1)).filter(|(_, n)| *n > 0))
-    });
-    [token, bearer, address].into_iter().flatten().filter(|(at, n)| &text[*at..at + n] != "[redacted]").min()
+        let host = &text[from..from + run(&text[from..], |b| is_part(b) && b != b'/')];
+        found.extend(host.rfind('@').map(|n| from..from + n));
+        if from >= searched {
+            searched = from + run(&text[from..], is_part);
+            found.extend(text[from..searched].find('?').map(|n| from + n + 1..searched));
+        }
+    }
+    found
 }
 
 fn is_token_byte(b: u8) -> bool {

@@ -20,7 +20,7 @@ const PROGRAM: u64 = 36 << 20;
 /// Allocator slack and short-lived buffers, as a share of what a phase holds.
 const SLACK: f64 = 0.06;
 /// CUDA context, cuBLAS workspace and kernels of a GPU process.
-const GPU_CONTEXT: u64 = 900 << 20;
+pub const GPU_CONTEXT: u64 = 900 << 20;
 /// Held-out notes read in one call; see `runner::evaluate`.
 const EVAL_CHUNK: usize = 64;
 /// Prompt rows read in one forward; see `model::generate`.

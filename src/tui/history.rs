@@ -69,7 +69,7 @@ fn checkpoints(dir: &Path) -> impl Iterator<Item = Mark> {
     let entries = fs::read_dir(dir.join("checkpoints")).into_iter().flatten().filter_map(Result::ok);
     entries.filter_map(|entry| {
         let step = entry.file_name().to_str()?.strip_prefix("step-")?.parse().ok()?;
-        let kept = entry.path().join("MANIFEST").exists();
+        let kept = entry.path().join("MANIFEST.json").exists();
         kept.then(|| Mark { step, kind: MarkKind::Checkpoint, text: "checkpoint".to_owned() })
     })
 }

@@ -339,7 +339,7 @@ pub fn differences(runs: &[&RunSummary]) -> (Vec<(String, Vec<String>)>, usize) 
 fn flatten(text: &str) -> BTreeMap<String, String> {
     let mut flat = BTreeMap::new();
     // The trainer wrote it; one that cannot be read has no keys to compare.
-    let table: toml::Table = text.parse().unwrap_or_default();
+    let table: toml::Table = crate::config::text::read(text).unwrap_or_default();
     let mut waiting: Vec<(String, toml::Value)> = table.into_iter().collect();
     while let Some((key, value)) = waiting.pop() {
         match value {

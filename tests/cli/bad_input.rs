@@ -123,3 +123,19 @@ fn commands_about_runs_that_are_not_there_say_so() {
     std::fs::create_dir_all(home.path("runs/stray")).unwrap();
     assert!(home.run(&["runs"]).done().out.contains("stray"), "a broken run is listed, not hidden");
 }
+
+#[test]
+fn an_experiment_that_never_closes_its_brackets_is_an_error_like_any_other() {
+    let home = Home::new();
+    // The parser of TOML goes one call deeper with every repetition.
+    let piece = " \" urce = \"clinic\"\n[doctor]\nsamples ={4\n[alarms]\npause = [\"kl\"]\n";
+    for (times, part) in [(1_000, "line 1"), (40_000, "bytes are more than")] {
+        home.write("deep.toml", format!("samples{}", piece.repeat(times)));
+        let refused = home.run(&["run", "deep.toml", "--headless"]);
+        assert!(refused.code == Some(1) && refused.err.contains("deep.toml"), "{:?} {}", refused.code, refused.err);
+        assert!(refused.err.contains(part), "{}", &refused.err[..refused.err.len().min(400)]);
+    }
+    let long = format!("{}=1", ["a"; 20_000].join("."));
+    let refused = home.run(&["demo", "--headless", "--set", &long]);
+    assert!(refused.code == Some(1) && refused.err.contains("so many parts"), "{:?}", refused.code);
+}

@@ -1,11 +1,19 @@
 //! Numbers that are not finite and memory that runs out in the middle of training. The faults are made on purpose, by an option
 //! that only a command line can carry.
 
-use medserl::store::{Event, Store};
+use std::time::Duration;
+
+use medserl::{
+    attach::{Client, Control, Live, RunState, protocol::Alert},
+    store::{Event, Store},
+};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::program::{Home, Outcome, tiny, words};
 use crate::figure::figure;
+
+/// Longer than anything here takes; reaching it is a failure.
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn run(home: &Home, steps: &str, faults: Option<&str>) -> Outcome {
     let mut args = tiny(steps, &[]);
@@ -44,6 +52,11 @@ fn three_bad_steps_in_a_row_are_undone_and_leave_no_trace() {
     let done = run(&home, "8", Some("nan@4-6x3")).done();
     assert!(done.out.contains("steps 4 to 6 left out updates") && done.out.contains("back to the checkpoint of step 2"));
     assert_eq!(events(&home, "rollback").len(), 1);
+    // What was undone stands in the history: raised over the last bad step, over where the run went back to.
+    let alarms = events(&home, "alarm").into_iter().filter(|e| e.message.contains("non_finite"));
+    assert_eq!(alarms.map(|e| (e.step, e.message.contains("is over"))).collect::<Vec<_>>(), [(6, false), (2, true)]);
+    let status = home.run(&["status"]).done().out;
+    assert!(status.contains("alarm non_finite") && status.contains("rollback: steps 4 to 6"), "{status}");
     let (reports, adapter) = home.learnt();
     let (expected, expected_adapter) = undisturbed("8");
     assert_eq!(reports, expected);
@@ -56,13 +69,35 @@ fn three_bad_steps_in_a_row_are_undone_and_leave_no_trace() {
 }
 
 #[test]
+fn a_run_that_went_back_waits_where_its_owner_wants_it_to_and_clients_still_see_it() {
+    let home = Home::new();
+    let mut args = tiny("8", &["alarms.pause=[\"non_finite\"]"]);
+    args.push("--inject-faults=nan@4-6x3".into());
+    let mut run = home.start(&words(&args));
+    while !run.wait_for("log")["message"].as_str().unwrap().contains("back to the checkpoint of step 2") {}
+    let client = Client::connect(&home.run_dir().join("control.sock")).unwrap();
+    let mut live = Live::default();
+    // The reason comes after the state.
+    while live.state != RunState::Paused || live.steering.paused_by.is_none() {
+        live.apply(client.next_timeout(LIMIT).unwrap().expect("a notice in time"));
+    }
+    assert_eq!((live.step, live.reports.back().map(|r| r.step)), (2, Some(2)), "the steps that were undone are gone");
+    let about = |alert: &&Alert| alert.kind.as_str() == "rollback" || alert.message.as_str().contains("non_finite");
+    let told: Vec<(u32, &str)> = live.alerts.iter().filter(about).map(|alert| (alert.step, alert.kind.as_str())).collect();
+    assert_eq!(told, [(6, "alarm"), (4, "rollback"), (2, "alarm")], "and what undid them is told");
+    assert!(live.steering.paused_by.as_ref().is_some_and(|why| why.as_str().contains("non_finite")), "{:?}", live.steering);
+    client.send(&Control::Resume).unwrap();
+    assert_eq!(run.end(), Some(0));
+}
+
+#[test]
 fn bad_steps_that_come_again_end_the_run_and_the_last_good_state_stands() {
     let home = Home::new();
     let failed = run(&home, "8", Some("nan@4-6"));
     assert_eq!(failed.code, Some(1));
     assert!(failed.err.contains("again after going back") && failed.err.contains("step-2 stands"), "{}", failed.err);
     let status = home.run(&["status"]).done().out;
-    assert!(status.contains("failed") && status.contains("rollback"), "{status}");
+    assert!(status.contains("failed") && status.contains("rollback") && status.contains("alarm non_finite"), "{status}");
     // Without the fault the same command goes on, to the same end.
     run(&home, "8", None).done();
     let (reports, adapter) = home.learnt();

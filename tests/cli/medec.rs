@@ -77,7 +77,16 @@ fn experiment(home: &Home) -> String {
     home.write("exp.toml", text)
 }
 
-fn args(experiment: &str) -> Vec<&str> {
+/// The same experiment on another model, with files that it can be run on; its path.
+pub fn small_files(home: &Home, model: &std::path::Path) -> String {
+    home.write("train.csv", csv("ms-train", &TRAIN));
+    home.write("val.csv", csv("ms-val", &HELD_OUT));
+    let path = experiment(home);
+    let text = std::fs::read_to_string(&path).unwrap();
+    home.write("exp.toml", text.replace("\"nano\"", &format!("{:?}\nprompts = \"brief\"", model.display().to_string())))
+}
+
+pub fn args(experiment: &str) -> Vec<&str> {
     let mut args = vec!["run", experiment, "--headless", "--json", "--steps", "1"];
     SMALL.iter().for_each(|set| args.extend(["--set", set]));
     args

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::Read,
+    io::{Read, Write},
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -20,7 +20,7 @@ use crate::figure::figure;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A terminal with `medserl` in it.
-struct Terminal {
+pub struct Terminal {
     script: Child,
     screen: Pid,
 }
@@ -28,8 +28,14 @@ struct Terminal {
 impl Terminal {
     /// Opens one and waits until the screen is drawn.
     fn open(home: &Home, args: &[&str]) -> Terminal {
+        Terminal::open_under(home, "", args)
+    }
+
+    /// The same with `medserl` started by another program, given with its arguments as a shell reads them.
+    pub fn open_under(home: &Home, program: &str, args: &[&str]) -> Terminal {
         let quoted: Vec<String> = args.iter().map(|arg| format!("'{arg}'")).collect();
-        let line = format!("exec '{}' {}", env!("CARGO_BIN_EXE_medserl"), quoted.join(" "));
+        // Of a size, so that there is something to draw on.
+        let line = format!("stty rows 24 cols 80; exec {program} '{}' {}", env!("CARGO_BIN_EXE_medserl"), quoted.join(" "));
         let mut script = Command::new("script")
             .args(["-q", "-f", "-c", &line, "/dev/null"])
             .envs([
@@ -57,6 +63,23 @@ impl Terminal {
         let children = format!("/proc/{0}/task/{0}/children", script.id());
         let screen = fs::read_to_string(children).unwrap().trim().parse().ok().and_then(Pid::from_raw).expect("one child");
         Terminal { script, screen }
+    }
+
+    /// Presses a key again and again until the screen is left.
+    pub fn press_until_left(mut self, keys: &str) {
+        let patience = Instant::now() + LIMIT;
+        let mut typed = self.script.stdin.take().unwrap();
+        while self.script.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < patience, "the screen does not heed {keys:?}");
+            // Whoever has left reads no more.
+            let _ = typed.write_all(keys.as_bytes()).and_then(|()| typed.flush());
+            (0..1_000).for_each(|_| thread::yield_now());
+        }
+    }
+
+    pub fn press(&mut self, keys: &str) {
+        let typed = self.script.stdin.as_mut().unwrap();
+        typed.write_all(keys.as_bytes()).and_then(|()| typed.flush()).unwrap();
     }
 
     /// Ends it in one of four ways and waits until nothing of it is left.
@@ -95,7 +118,7 @@ fn steps(dir: &Path) -> u32 {
 }
 
 /// Whether terminals can be made here; says so where not.
-fn can_make_terminals() -> bool {
+pub fn can_make_terminals() -> bool {
     let there = Command::new("script").arg("--version").output().is_ok_and(|o| o.status.success());
     if !there {
         println!("skipped: there is no `script` (util-linux) here to make a terminal with");

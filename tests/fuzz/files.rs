@@ -9,7 +9,14 @@ use std::{
 use candle_core::{Device, Tensor};
 use medserl::{
     config::Precision,
-    model::{lora::Adapter, spec::Spec, tokenizer::Tokenizer, weights::Weights},
+    model::{
+        lora::Adapter,
+        spec::Spec,
+        template::{ChatTemplate, gemma_tokens},
+        tokenizer::Tokenizer,
+        weights::Weights,
+    },
+    task::{Chat, Role, Turn},
     train::{
         checkpoint,
         vault::{Files, Keep, Local, MANIFEST, Vault},
@@ -91,6 +98,49 @@ fn tokenizer_json() {
             let _ = tokenizer.decode(&ids);
         }
         true
+    });
+}
+
+#[test]
+fn chat_templates() {
+    let corpus = [read("chat_template.jinja"), include_bytes!("../model/gemma3.jinja").to_vec()];
+    let words = [
+        "{{",
+        "}}",
+        "{%",
+        "%}",
+        "{%- ",
+        "-%}",
+        "{# ",
+        "for m in messages",
+        "endfor",
+        "if ",
+        "endif",
+        "set x = ",
+        "macro f(a)",
+        "endmacro",
+        "loop.index0",
+        "messages[0]['content']",
+        "| trim",
+        "| join",
+        "~",
+        "+",
+        "*",
+        "namespace(",
+        "range(9)",
+        "raise_exception('x')",
+        "'",
+        "include 'a'",
+        "self",
+        "is string",
+    ];
+    let turn = |role, content: &str| Turn { role, content: content.to_owned() };
+    let chat =
+        Chat { turns: vec![turn(Role::User, "Is <bos> an error?"), turn(Role::Model, "No."), turn(Role::User, "And here?")] };
+    let specials = ["<bos>", "<start_of_turn>", "<end_of_turn>"].map(str::to_owned);
+    fuzz("chat template", &corpus, &words, 1_500, &mut |bytes| {
+        let Ok(template) = ChatTemplate::new(&String::from_utf8_lossy(bytes), gemma_tokens(), "mutated") else { return false };
+        template.pieces(&chat, &specials).is_ok()
     });
 }
 

@@ -1,13 +1,18 @@
-//! Both ends of the control socket, against frames that neither of them would send.
+//! What comes over sockets: frames that neither end of the control socket would send, and answers of a hub that is none.
 
 use std::{
-    io::{Read, Write},
-    net::Shutdown,
+    io::{BufRead, BufReader, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
     os::unix::net::{UnixListener, UnixStream},
+    sync::{Arc, Mutex},
+    thread,
     time::Duration,
 };
 
-use medserl::attach::{Client, Control, Live, Notice, RunState, Server, protocol::Level};
+use medserl::{
+    attach::{Client, Control, Live, Notice, RunState, Server, protocol::Level},
+    model::hub::{Repo, Settings, fetch},
+};
 
 use super::target::fuzz;
 
@@ -59,5 +64,80 @@ fn frames_to_a_client() {
             live.apply(notice);
         }
         understood
+    });
+}
+
+/// Where an answer about a file ends and the one about the account begins.
+const NEXT: &[u8] = b"\n=====\n";
+
+/// Sends one of the two answers as it stands; to a request for a file's bytes, a refusal.
+fn play_hub(mut stream: TcpStream, answers: &Mutex<Vec<u8>>) {
+    let mut first = String::new();
+    let mut lines = BufReader::new(stream.try_clone().unwrap());
+    let _ = lines.read_line(&mut first);
+    let _ = lines.lines().map_while(Result::ok).take_while(|line| !line.is_empty()).count();
+    let all = answers.lock().unwrap().clone();
+    let cut = all.windows(NEXT.len()).position(|w| w == NEXT);
+    let (about_file, about_account) = cut.map_or((&all[..], &[][..]), |at| (&all[..at], &all[at + NEXT.len()..]));
+    let refusal = b"HTTP/1.1 403 Forbidden\r\nX-Error-Code: GatedRepo\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let answer = match first.split(' ').next() {
+        Some("HEAD") => about_file,
+        _ if first.contains("/whoami-v2 ") => about_account,
+        _ => refusal,
+    };
+    let _ = stream.write_all(answer);
+}
+
+#[test]
+fn answers_of_a_hub() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let answers = Arc::new(Mutex::new(Vec::new()));
+    let played = answers.clone();
+    thread::spawn(move || listener.incoming().flatten().for_each(|stream| play_hub(stream, &played)));
+    let home = tempfile::tempdir_in(super::files::memory()).unwrap();
+    let cache = home.path().join("outer/cache");
+    let settings = Settings::read(&|name| match name {
+        "HF_ENDPOINT" => Some(endpoint.clone()),
+        "HF_HOME" => Some(cache.display().to_string()),
+        "HF_TOKEN" => Some("hf_CANARYcanaryCANARYcanary".to_owned()),
+        _ => None,
+    })
+    .unwrap();
+    let file = "HTTP/1.1 200 OK\r\nX-Repo-Commit: 0123456789abcdef0123456789abcdef01234567\r\nETag: \"ab12\"\r\n\
+                X-Linked-Size: 9\r\nContent-Length: 9\r\nConnection: close\r\n\r\n";
+    let account = "HTTP/1.1 200 OK\r\nContent-Length: 15\r\nConnection: close\r\n\r\n{\"name\": \"ada\"}";
+    let moved = file.replace("200 OK", "307 Temporary Redirect\r\nLocation: https://elsewhere.invalid/x");
+    let corpus = [file, &moved].map(|about_file| [about_file.as_bytes(), NEXT, account.as_bytes()].concat());
+    let words = [
+        "\r\n",
+        ": ",
+        "HTTP/1.1 ",
+        "404 Not Found",
+        "302 Found",
+        "Location: /a/b",
+        "ETag: ",
+        "../../..",
+        "/",
+        "X-Linked-Etag: \"",
+        "X-Linked-Size: 99999999999999999999",
+        "Transfer-Encoding: chunked",
+        "Content-Encoding: gzip",
+        "X-Error-Code: EntryNotFound",
+        "\u{0}",
+        "{",
+        "}",
+        "\"name\"",
+    ];
+    let repo = Repo { id: "a/b".into(), revision: "main".into() };
+    fuzz("answers of a hub", &corpus, &words, 150, &mut |bytes| {
+        *answers.lock().unwrap() = bytes.to_vec();
+        let error = fetch(&repo, &settings, &mut |_| {}).expect_err("no file's bytes are ever sent");
+        let error = format!("{error:#}");
+        assert!(!error.contains("CANARY"), "{error}");
+        // Nothing lies outside the cache, and nothing in it grows with the number of answers.
+        assert!(home.path().read_dir().unwrap().count() <= 1, "something lies beside the cache");
+        let _ = std::fs::remove_dir_all(&cache);
+        error.contains("is gated")
     });
 }

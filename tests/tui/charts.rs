@@ -163,7 +163,7 @@ fn alarms_and_checkpoints_stand_on_the_axis_and_can_be_gone_to() {
     store.add_event(12, "alarm", "kl 0.31 above 0.20").unwrap();
     let kept = reader.dir.path().join("checkpoints/step-25");
     fs::create_dir_all(&kept).unwrap();
-    fs::write(kept.join("MANIFEST"), "").unwrap();
+    fs::write(kept.join(medserl::train::vault::MANIFEST), "").unwrap();
     reader.press("R");
     assert_shows(&reader.shown(), &["▲", "◆"]);
     reader.press("n");

@@ -164,8 +164,13 @@ fn a_manifest_cannot_lead_out_of_its_folder() {
         let harmed = whole.replace("cursor.json", name);
         pair.check_harm(&path, whole.as_bytes(), harmed.as_bytes(), &format!("a file called {name:?}"));
     }
-    let other_format = whole.replacen("\"format\": 1", "\"format\": 2", 1);
+    let other_format = whole.replacen("\"format\": 2", "\"format\": 1", 1);
+    assert!(other_format != whole);
     pair.check_harm(&path, whole.as_bytes(), other_format.as_bytes(), "another format");
+    let entry = whole.find("    \"cursor.json\"").unwrap();
+    let next = entry + whole[entry..].find("],\n").unwrap() + 3;
+    let shorter = format!("{}{}", &whole[..entry], &whole[next..]);
+    pair.check_harm(&path, whole.as_bytes(), shorter.as_bytes(), "a file left out of the list");
     let huge = vec![b' '; 2 << 20];
     pair.check_harm(&path, whole.as_bytes(), &huge, "2 MiB");
     let files = Files::from([("../out".to_owned(), vec![1])]);

@@ -172,6 +172,12 @@ impl<'a> Client<'a> {
             }
             out.write_all(&buffer[..n]).with_context(|| format!("cannot write {}", partial.display()))?;
             done += n as u64;
+            // A server that never ends must not fill the disk.
+            if done > head.size {
+                return Err(
+                    Refused(anyhow!("{file} of {repo}: more bytes came than the {} that the hub named", head.size)).into()
+                );
+            }
             if done >= due && head.size >= QUIET_BELOW {
                 tell(&format!("{file}: {}", of(done, head.size)));
                 due = done + head.size / PARTS;

@@ -104,8 +104,20 @@ fn prepare(device: &Device) -> candle_core::Result<()> {
 
 /// Most bytes in use on the GPU at a time so far, by this process.
 pub fn peak_memory(device: &Device) -> candle_core::Result<u64> {
+    of_the_pool(device, sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH)
+}
+
+/// Bytes this process can still take: what the GPU has free, and what the pool keeps although nothing of ours uses it any more.
+pub fn free_memory(device: &Device) -> candle_core::Result<u64> {
+    let (free, _) = memory(device)?;
+    let kept = of_the_pool(device, sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT)?;
+    let used = of_the_pool(device, sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT)?;
+    Ok(free as u64 + kept.saturating_sub(used))
+}
+
+/// A number of bytes that the pool knows.
+fn of_the_pool(device: &Device, attribute: sys::CUmemPool_attribute) -> candle_core::Result<u64> {
     let mut bytes = 0u64;
-    let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
     // SAFETY: the driver writes one number.
     unsafe { sys::cuMemPoolGetAttribute(pool(device)?, attribute, (&raw mut bytes).cast::<c_void>()).result() }
         .map_err(candle_core::Error::wrap)?;

@@ -1,10 +1,11 @@
 //! Steps whose numbers are not finite: counted, and after some in a row undone by going back to the last good checkpoint.
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 
-use super::Run;
+use super::{Run, steering::ALARM};
 use crate::{
-    attach::{Notice, protocol::Level},
+    attach::{Live, Notice, protocol::Level},
     runner::alarm::is_broken,
     task::StepReport,
     train::checkpoint,
@@ -56,10 +57,25 @@ impl Run {
         let cursor = checkpoint::restore(&dir, &mut self.trainer)?;
         (self.step, self.saved) = (cursor.step, Some(cursor.step));
         let message = format!("{what}: back to the checkpoint of step {}", cursor.step);
-        self.written(|store| store.add_event(first_bad, ROLLBACK, &message))?;
+        let facts = [("back_to", json!(cursor.step))];
+        self.alert(first_bad, (ROLLBACK, Level::Error), &message, &facts)?;
+        let raised = self.alarms.active();
         self.rebuild()?;
-        self.outlet.say(Level::Error, &message);
-        let live = super::first_picture(&self.dir, &self.trainer.config, &self.store)?;
+        let still = self.alarms.active();
+        for kind in raised.into_iter().filter(|kind| !still.contains(kind)) {
+            let message = format!("alarm {} is over (the run is back at step {})", kind.name(), cursor.step);
+            let facts = [("alarm", json!(kind.name())), ("raised", json!(false))];
+            self.alert(cursor.step, (ALARM, Level::Info), &message, &facts)?;
+        }
+        self.show_afresh()
+    }
+
+    /// Gives clients the picture of where the run stands now; what is not about steps stays as they have it.
+    fn show_afresh(&mut self) -> Result<()> {
+        let picture = super::first_picture(&self.dir, &self.trainer.config, &self.store)?;
+        let now = self.outlet.server.live();
+        let (state, steering, clients) = (now.state, now.steering, now.clients);
+        let live = Live { state, steering, clients, machine: now.machine, log: now.log, ..picture };
         self.outlet.notice(Notice::Snapshot { live: Box::new(live) });
         Ok(())
     }

@@ -90,7 +90,8 @@ impl Run {
         }
         let same = self.store.evals()?.into_iter().find(|e| e.name == ROUND && e.step == self.step);
         let Some(round) = same else { return self.evaluate("after") };
-        self.store.add_eval(self.step, "after", &round.value)?;
+        let step = self.step;
+        self.written(|store| store.add_eval(step, "after", &round.value))?;
         let scores = Box::new(serde_json::from_value(round.value).context("a stored evaluation cannot be read")?);
         self.outlet.output(Output::Eval { step: self.step, name: "after".to_owned(), scores });
         Ok(true)

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use super::{Run, health::Health};
 use crate::{
     attach::protocol::Level,
-    runner::{alarm::Alarms, outlet::Output, rows::RowPlan},
+    runner::{alarm::Alarms, outlet::Output, room, rows::RowPlan},
     store::{Store, StoreError},
     task::StepReport,
     train::{
@@ -163,17 +163,24 @@ impl Run {
     pub(super) fn written<T>(&mut self, mut write: impl FnMut(&mut Store) -> Result<T, StoreError>) -> Result<T> {
         loop {
             match write(&mut self.store) {
-                Err(error) if error.is_full() && self.wait_for_room(&error.to_string(), ROOM_FOR_A_STEP) => {}
+                Err(error) if error.is_full() && self.wait_for_room(&self.full(&error), ROOM_FOR_A_STEP) => {}
                 other => return Ok(other?),
             }
         }
     }
 
+    /// What the store's refusal means in bytes.
+    fn full(&self, error: &StoreError) -> String {
+        let free = room::disk_free(&self.dir.0).map_or("an unknown number".to_owned(), |free| free.to_string());
+        format!("{error}: {ROOM_FOR_A_STEP} bytes are wanted and {free} are free")
+    }
+
     /// Pauses until so many bytes are free; false where the run is told to end first.
     pub(super) fn wait_for_room(&mut self, why: &str, needed: u64) -> bool {
-        self.outlet.say(Level::Error, &format!("{why}; the run waits and goes on by itself once there is room"));
+        let why = format!("{why}; the run waits and goes on by itself once there is room");
+        self.outlet.say(Level::Error, &why);
         let vault = checkpoint::vault(&self.dir.checkpoints());
-        let goes_on = self.steer.wait_until(&|| vault.require_room(needed).is_ok());
+        let goes_on = self.steer.wait_until(&why, &|| vault.require_room(needed).is_ok());
         if goes_on {
             self.outlet.say(Level::Info, "there is room again");
         }

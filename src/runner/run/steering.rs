@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Kinds of events that are alerts, as [`Event::is_alert`] knows them.
-const ALARM: &str = "alarm";
+pub(super) const ALARM: &str = "alarm";
 const BREAK: &str = "break";
 const ABORT: &str = "abort";
 
@@ -60,9 +60,12 @@ impl Run {
         Ok(true)
     }
 
-    /// Tells what a step's report says about the run's health, keeps it, and pauses where the experiment says so.
-    pub(super) fn heed_alarms(&mut self, report: &StepReport) -> Result<()> {
-        for alarm in self.alarms.observe(report) {
+    /// Tells what a step's report says about the run's health, keeps it, and pauses where the experiment says so. A run that goes
+    /// back because of its numbers has their alarm, however patient it is: what was undone must be visible afterwards.
+    pub(super) fn heed_alarms(&mut self, report: &StepReport, goes_back: bool) -> Result<()> {
+        let mut changes = self.alarms.observe(report);
+        changes.extend(goes_back.then(|| self.alarms.raise_not_finite(report)).flatten());
+        for alarm in changes {
             let facts = [
                 ("alarm", json!(alarm.kind.name())),
                 ("raised", json!(alarm.raised)),
@@ -88,8 +91,14 @@ impl Run {
     }
 
     /// Keeps an event that its owner should hear of, and tells everybody.
-    fn alert(&mut self, step: u32, (kind, level): (&str, Level), message: &str, facts: &[(&str, Value)]) -> Result<()> {
-        self.store.add_event(step, kind, message)?;
+    pub(super) fn alert(
+        &mut self,
+        step: u32,
+        (kind, level): (&str, Level),
+        message: &str,
+        facts: &[(&str, Value)],
+    ) -> Result<()> {
+        self.written(|store| store.add_event(step, kind, message))?;
         self.outlet.say(level, message);
         let alert = Alert { step, unix_s: unix_now(), kind: Text::new(kind), message: Text::new(message) };
         self.outlet.notice(Notice::Alert { alert: Box::new(alert) });

@@ -1,4 +1,5 @@
-//! The list of a checkpoint's files with size and BLAKE3, written last: a folder that does not match its list is no checkpoint.
+//! The list of a checkpoint's files with size and BLAKE3, written last: a folder that does not match its list is no checkpoint. The
+//! list has a hash of its own, so that one from which a file was taken out as if it had never been there is no list either.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use super::Files;
 pub const MANIFEST: &str = "MANIFEST.json";
 /// A manifest has a few lines; one beyond this is not ours and is not read into memory.
 pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What a checkpoint consists of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,9 @@ pub struct Manifest {
     format: u32,
     /// File name → (bytes, BLAKE3 in hex).
     pub files: BTreeMap<String, (u64, String)>,
+    /// BLAKE3 of all entries; see [`seal`].
+    #[serde(default)]
+    seal: String,
 }
 
 impl Manifest {
@@ -27,7 +31,8 @@ impl Manifest {
             return Err(format!("{name:?} cannot be the name of a checkpoint's file"));
         }
         let entry = |(name, bytes): (&String, &Vec<u8>)| (name.clone(), (bytes.len() as u64, hash(bytes)));
-        Ok(Manifest { format: FORMAT, files: files.iter().map(entry).collect() })
+        let files = files.iter().map(entry).collect();
+        Ok(Manifest { format: FORMAT, seal: seal(&files), files })
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -43,7 +48,7 @@ impl Manifest {
         if let Some(name) = manifest.files.keys().find(|name| !is_plain(name)) {
             return Err(format!("names a file {name:?}, which is no plain name"));
         }
-        if manifest.to_bytes() != bytes {
+        if manifest.to_bytes() != bytes || manifest.seal != seal(&manifest.files) {
             return Err("is damaged: it is not as it was written".into());
         }
         Ok(manifest)
@@ -61,6 +66,18 @@ impl Manifest {
     pub fn total_bytes(&self) -> u64 {
         self.files.values().fold(0, |sum, (size, _)| sum.saturating_add(*size))
     }
+}
+
+/// BLAKE3 over names, sizes and hashes, the length of each name and hash before it.
+fn seal(files: &BTreeMap<String, (u64, String)>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (name, (size, listed)) in files {
+        for text in [name, listed] {
+            hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+        }
+        hasher.update(&size.to_le_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
 fn hash(bytes: &[u8]) -> String {

@@ -1,4 +1,4 @@
-//! Alerts: alarms, breakpoints and steps given up, the newest first. Enter shows the rollouts of that step.
+//! Alerts: alarms, returns to a checkpoint, breakpoints and steps given up, the newest first. Enter shows the rollouts of that step.
 
 use ratatui::text::Span;
 
@@ -30,7 +30,7 @@ pub(super) fn sheet(app: &App, columns: usize) -> Sheet {
     let dim = app.theme.style(Token::Dim);
     let chosen = app.menu.chosen.min(app.live.alerts.len().saturating_sub(1));
     let rows = app.live.alerts.iter().rev().enumerate().map(|(i, alert)| {
-        let lead = format!("step {:<6} {:6} ", alert.step, cut::clean(alert.kind.as_str()));
+        let lead = format!("step {:<6} {:8} ", alert.step, cut::clean(alert.kind.as_str()));
         let text = cut::fit(&cut::clean(alert.message.as_str()), columns.saturating_sub(2 + cut::width(&lead)));
         row(app, i == chosen, vec![Span::styled(lead, dim), Span::styled(text, app.theme.style(Token::Warn))], columns)
     });
