@@ -170,7 +170,8 @@ fn draw_axis(chart: &Chart, plot: Rect, foot: u16, buf: &mut Buffer) {
     let rest = columns.saturating_sub(cut::width(&line));
     if cut::width(&last) < rest {
         let centre = columns.saturating_sub(cut::width(&middle)) / 2;
-        if centre > cut::width(&line) + 2 && centre + cut::width(&middle) + cut::width(&last) + 2 < columns {
+        let new = middle != first && middle != last;
+        if new && centre > cut::width(&line) + 2 && centre + cut::width(&middle) + cut::width(&last) + 2 < columns {
             line = cut::pad(&line, centre) + &middle;
         }
         line = line.clone() + &cut::pad_left(&last, columns - cut::width(&line));
