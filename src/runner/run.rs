@@ -302,9 +302,10 @@ impl Run {
 
     /// One transaction, then the clients hear of it; a checkpoint where one is due.
     fn commit(&mut self, outcome: StepOutcome) -> Result<()> {
-        let clock = Instant::now();
         self.steer.phase(Phase::Commit, 0);
+        let clock = Instant::now();
         let StepOutcome { mut report, samples, mut rollouts, fewer_rows } = outcome;
+        self.leave_standstill_out(&mut report);
         self.only_kept_traces(&mut rollouts);
         if let Some(rows) = fewer_rows {
             self.written(|store| store.add_event(report.step, rows::IN_STEP, &RowPlan::message(rows)))?;

@@ -55,6 +55,8 @@ pub struct Steer {
     pub hooks: Hooks,
     /// Why the run pauses, in a word and in a sentence; told once it does.
     paused_by: Option<(&'static str, String)>,
+    /// How long the run stood still in (or before) a phase of the step being made.
+    stood_still: Vec<(Phase, Duration)>,
 }
 
 impl Steer {
@@ -76,6 +78,7 @@ impl Steer {
             settings,
             hooks,
             paused_by: None,
+            stood_still: Vec::new(),
         }
     }
 
@@ -149,6 +152,11 @@ impl Steer {
         self.deadline.iter_mut().for_each(|d| d.note_step(took));
     }
 
+    /// How long the run stood still since this was last asked, by phase.
+    pub fn take_standstill(&mut self) -> Vec<(Phase, Duration)> {
+        std::mem::take(&mut self.stood_still)
+    }
+
     pub fn note_save(&mut self, took: Duration) {
         self.deadline.iter_mut().for_each(|d| d.note_save(took));
     }
@@ -182,9 +190,11 @@ impl Steer {
             self.paused_by = Some(("labels", "samples wait for hand labels".to_owned()));
             self.announce(RunState::Paused);
         }
+        let began = Instant::now();
         if let Some(control) = self.server.wait_control(LOOK).filter(|control| *control != Control::Pause) {
             self.heed(&control);
         }
+        self.stood_still.extend(self.phase.map(|phase| (phase, began.elapsed())));
         anyhow::ensure!(!self.wants_stop() && !self.give_up, Aborted);
         Ok(self.state == RunState::Paused)
     }
@@ -233,7 +243,9 @@ impl Steer {
         self.take_controls();
         // The beginning of a step is a step boundary, where the run has halted already if it was to.
         if self.halt == Halt::AtPhase && phase != Phase::Scribe {
+            let began = Instant::now();
             self.pause();
+            self.stood_still.push((phase, began.elapsed()));
         }
         (self.phase, self.phase_began) = (Some(phase), Instant::now());
         self.server.send(Notice::Phase { step: self.step, phase, total: total as u32 });

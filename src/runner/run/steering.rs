@@ -45,6 +45,15 @@ impl Run {
         self.labels.set_gate(knobs.label_gate);
     }
 
+    /// A phase takes as long as it works: a pause or a wait for labels is the reader's time.
+    pub(super) fn leave_standstill_out(&mut self, report: &mut StepReport) {
+        for (phase, stood_still) in self.steer.take_standstill() {
+            for timing in report.timings.iter_mut().filter(|timing| timing.phase == phase) {
+                timing.seconds = (timing.seconds - stood_still.as_secs_f64()).max(0.0);
+            }
+        }
+    }
+
     /// Whether the step that was cut short is to be made again. Its draws are numbered, so it comes out as it would have.
     pub(super) fn gives_up_step(&mut self) -> Result<bool> {
         let step = self.step + 1;
