@@ -3,19 +3,20 @@
 
 A small demo is trained; `medserl attach` runs in a pseudo-terminal whose bytes are counted. Printed: time from starting the client to
 its first complete frame, bytes a second while completions stream, bytes and processor time in 60 s of pause and of a run that is over,
-resident memory, and the seconds a step takes with nobody attached, with a client, and with a client that takes nothing in.
+resident memory; `steps`: what a step costs with nobody attached, with a client, and with a client that is stopped and takes nothing in,
+in turns. SECONDS is the length of a window; for `steps` SEED chooses the run, TURNS how long it is, and KEEP=FILE adds to earlier figures.
 """
 
-import fcntl, json, os, pty, re, select, signal, socket, sqlite3, statistics, struct, subprocess, sys, tempfile, termios, time
+import fcntl, json, os, pty, random, re, select, signal, sqlite3, statistics, struct, subprocess, sys, tempfile, termios, time
 
 PROGRAM = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "target/release/medserl")
 WINDOW = float(os.environ.get("SECONDS", "60"))
-STEPS = int(os.environ.get("STEPS", "12"))
+SEED, TURNS = os.environ.get("SEED", "1"), int(os.environ.get("TURNS", "6"))
 SETTINGS = ["doctor.samples=8", "doctor.completions=4", "doctor.max_tokens=112", "scribe.max_tokens=96", "scribe.max_attempts=1",
             "eval.notes=4", "data.clinic_groups=200", "checkpoint.every=1000", "sft.notes=0"]
 HOME = tempfile.mkdtemp()
 ENV = dict(os.environ, MEDSERL_HOME=HOME, HF_HUB_OFFLINE="1", TERM="xterm-256color", COLORTERM="truecolor")
-RUN = os.path.join(HOME, "runs", "demo-s1")
+RUN = os.path.join(HOME, "runs", f"demo-s{SEED}")
 
 
 def medserl(*args):
@@ -82,15 +83,18 @@ def first_frame(columns, rows):
     return screen, (at - screen.began) * 1000 if at else float("nan")
 
 
-def step_seconds():
+def steps_made():
     database = sqlite3.connect(f"file:{RUN}/run.db?mode=ro", uri=True)
-    rows = database.execute("SELECT report_json FROM step ORDER BY step").fetchall()
-    return [sum(t["seconds"] for t in json.loads(row[0])["timings"]) for row in rows]
+    try:
+        rows = database.execute("SELECT step, report_json FROM step ORDER BY step").fetchall()
+    except sqlite3.OperationalError:
+        return {}  # the trainer has not made its tables yet
+    return {step: json.loads(report)["timings"] for step, report in rows}
 
 
 def wait_steps(n, screen=None):
-    while len(step_seconds()) < n:
-        screen.read_for(0.5) if screen else time.sleep(0.5)
+    while len(steps_made()) < n:
+        screen.read_for(0.2) if screen else time.sleep(0.2)
 
 
 def wait_for(word):
@@ -115,9 +119,13 @@ def on_screen(settings):
             times.append(ms)
             screen.leave()
         print(f"attach to first complete frame, {size[0]}x{size[1]}: median {statistics.median(times):.0f} ms, longest {max(times):.0f} ms")
-    screen, _ = first_frame(120, 40)
-    screen.read_for(5)
-    window(screen, "paused, 120x40", WINDOW)
+    for size in ((80, 24), (120, 40)):
+        screen, _ = first_frame(*size)
+        screen.read_for(5)
+        # At 120x40 the figures of the machine are on show, and others may move them.
+        window(screen, f"paused, {size[0]}x{size[1]}", WINDOW)
+        if size == (80, 24):
+            screen.leave()
     medserl("resume")
     sent = window(screen, "streaming, 120x40", WINDOW)
     print(f"to the terminal while streaming: {sent / WINDOW / 1000:.1f} kB/s; memory of the client {screen.memory():.0f} MiB")
@@ -130,31 +138,82 @@ def on_screen(settings):
     screen.leave()
 
 
+KINDS = ("nobody", "a client", "a stuck client")
+COUNTED = 2  # steps of a turn that count; the one before them, in which a client comes or goes, does not
+FIRST = 3  # steps before the first turn
+
+
+def processor(pid):
+    """Seconds of processor time of a process, to the nanosecond, by the names of its threads."""
+    took = {}
+    for task in os.listdir(f"/proc/{pid}/task"):
+        name = open(f"/proc/{pid}/task/{task}/comm").read().strip()
+        took[name] = took.get(name, 0.0) + int(open(f"/proc/{pid}/task/{task}/schedstat").read().split()[0]) / 1e9
+    return took
+
+
+def turn(kind, last, trainer):
+    """What is attached until step `last` is made; what the trainer's threads and the client computed in the steps that count.
+    The stuck client is a stopped one whose terminal nobody reads."""
+    screen = first_frame(120, 40)[0] if kind != "nobody" else None
+    if kind == "a stuck client":
+        os.kill(screen.pid, signal.SIGSTOP)
+    read = screen if kind == "a client" else None
+    wait_steps(last - COUNTED, read)
+    look = lambda: (processor(trainer.pid), sum(processor(screen.pid).values()) if screen else 0.0)
+    (before, client_before), _ = look(), wait_steps(last, read)
+    after, client = look()
+    took = {name: after[name] - before.get(name, 0.0) for name in after}
+    if kind == "a stuck client":
+        os.kill(screen.pid, signal.SIGCONT)
+    if screen:
+        screen.leave()
+    return {"learning": took["trainer"], "attach": took["attach"], "client": client - client_before}
+
+
+def one_run(settings, offset):
+    """Kind and seconds of every counted step, and the processor time of every turn. The kinds take turns, from number `offset` on."""
+    subprocess.run(["rm", "-rf", RUN])
+    trainer = subprocess.Popen([PROGRAM, "demo", "--headless", "--steps", "100000", "--seed", SEED, *settings], env=ENV,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not os.path.exists(f"{RUN}/run.db"):
+        time.sleep(0.05)
+    time.sleep(0.5)
+    wait_steps(FIRST)
+    kinds, took = {}, []
+    for i in range(TURNS):
+        kind, last = KINDS[(i + offset) % len(KINDS)], FIRST + (i + 1) * (1 + COUNTED)
+        took.append((kind, turn(kind, last, trainer)))
+        kinds.update({step: kind for step in range(last - COUNTED + 1, last + 1)})
+    made = steps_made()
+    trainer.kill()
+    trainer.wait()
+    return {step: (kind, sum(t["seconds"] for t in made[step])) for step, kind in kinds.items()}, took
+
+
 def compare(settings):
-    """The very same steps (same seed) with nobody, a client, and a client that takes nothing in; in turn, three rounds."""
-    taken = {"nobody attached": [], "a client": [], "a stuck client": []}
-    for _ in range(3):
-        for what in taken:
-            subprocess.run(["rm", "-rf", RUN])
-            trainer = subprocess.Popen([PROGRAM, "demo", "--headless", "--steps", str(STEPS), *settings], env=ENV,
-                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            while not os.path.exists(f"{RUN}/control.sock"):
-                time.sleep(0.01)
-            screen = Screen(120, 40) if what == "a client" else None
-            stuck = socket.socket(socket.AF_UNIX) if what == "a stuck client" else None
-            if stuck:
-                stuck.connect(f"{RUN}/control.sock")
-            while trainer.poll() is None:
-                screen.read_for(0.2) if screen else time.sleep(0.2)
-            taken[what].append(step_seconds())
-            if screen:
-                screen.leave()
-            if stuck:
-                stuck.close()
-    best = {what: [min(steps) for steps in zip(*rounds)] for what, rounds in taken.items()}
-    base = sum(best["nobody attached"])
-    for what, steps in best.items():
-        print(f"{STEPS} steps with {what}: {sum(steps):.2f} s, each step at its best of 3 rounds ({100 * (sum(steps) / base - 1):+.1f} %)")
+    """The very same steps (one seed) three times, each kind once at every step; only steps of the same number are compared."""
+    settings = [*settings, "--set", "doctor.samples=4"]
+    runs = [one_run(settings, offset) for offset in range(len(KINDS))]
+    steps = [dict(run[step] for run, _ in runs) for step in runs[0][0]]
+    took = [turn for _, turns in runs for turn in turns]
+    kept = os.environ.get("KEEP")
+    if kept:
+        before = json.load(open(kept)) if os.path.exists(kept) else {"steps": [], "took": []}
+        steps, took = before["steps"] + steps, before["took"] + took
+        json.dump({"steps": steps, "took": took}, open(kept, "w"))
+    print(f"{len(steps)} steps, each with all three; median with nobody attached {statistics.median(s['nobody'] for s in steps):.3f} s")
+    draw = random.Random(1)
+    for kind in KINDS:
+        turns = [t for k, t in took if k == kind]
+        learning, attach, client = (sum(t[what] for t in turns) for what in ("learning", "attach", "client"))
+        share = lambda seconds: f"{100 * seconds / learning:.2f} %"
+        print(f"{kind}: {learning:.1f} s of processor time learning; telling clients takes {share(attach)} of that, the client {share(client)}")
+        if kind == "nobody":
+            continue
+        ratios = [100 * (step[kind] / step["nobody"] - 1) for step in steps]
+        draws = sorted(statistics.median(draw.choices(ratios, k=len(ratios))) for _ in range(4000))
+        print(f"{kind}: the same step takes {statistics.median(ratios):+.2f} % (median), 95 % interval {draws[100]:+.2f} to {draws[3899]:+.2f} %")
 
 
 if __name__ == "__main__":
