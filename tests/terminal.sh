@@ -169,6 +169,35 @@ tm kill-window -t second
 until_true gone "$second"
 see 'you steer this run now'
 
+# A terminal that is lost without a hang-up: a client in a session of its own hears of it by a read that fails.
+tm new-window -n lost "exec setsid --wait '$program' attach"
+window=lost
+see 'watching'
+lost=$(pgrep -P "$(pane_pid)" -x "$(basename "$program")")
+window=main
+tm kill-window -t lost
+until_true gone "$lost"
+see 'you steer this run now|● RUN|‖ PAUSED'
+
+# Label and Runs come back to the screen one was on; the line that is coming shows at 80x24.
+tm resize-window -t main -x 80 -y 24
+keys 4
+see 'crosshair'
+keys 5
+see '5·Runs'
+see 'Esc back'
+keys Escape
+see 'crosshair'
+keys 5
+see '5·Runs'
+keys 6
+see '6·Log'
+command_line 'set temperature=0.9'
+see '(● RUN|‖ PAUSED).*temperature=0.9'
+keys 1
+see 'following'
+tm resize-window -t main -x 120 -y 40
+
 # A client that is told to end gives the terminal back.
 kill -TERM "$(pgrep -P "$(pane_pid)" -x "$(basename "$program")")"
 restored 'detached; demo-s1 goes on'
@@ -195,7 +224,7 @@ chmod -R a-w "$work/copy"
 type_in "'$program' attach --read-only '$work/copy'"
 keys Enter
 see 'read-only'
-see '■ DONE'
+see '■ STOPPED'
 keys q
 restored 'is not being trained|has ended'
 chmod -R u+w "$work/copy"

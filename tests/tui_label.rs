@@ -11,7 +11,10 @@ use medserl::{
     },
     tui::{
         Theme,
-        label::{Task, keys::KEYS},
+        label::{
+            Task,
+            keys::{KEYS, When},
+        },
         theme::Depth,
     },
 };
@@ -317,12 +320,47 @@ fn a_long_note_scrolls_to_both_ends_and_opens_at_its_error() {
     blind.shows(&["0 A 54-year-old man.", "more below ↓"]);
 }
 
+/// The palette of the Label screen: found by its meaning, pressed by Enter.
+#[test]
+fn the_help_finds_a_key_by_its_meaning_and_presses_it() {
+    for (i, row) in KEYS.iter().enumerate() {
+        let task = if row.when == When::Hidden { Task::Blind } else { Task::Review };
+        let [mut by_key, mut by_help] = [(); 2].map(|()| Bench::new((80, 24), setup(task, Picked::Newest)));
+        by_help.press(&[if i % 2 == 0 { "?" } else { ":" }]);
+        let words: Vec<String> = row.doc.chars().map(|c| if c == ' ' { "space".to_owned() } else { c.to_string() }).collect();
+        by_help.press(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        by_help.shows(&["Help  Label", row.doc]);
+        if row.press.is_empty() {
+            by_help.press(&["enter"]);
+            by_help.shows(&["press the digit: 1 diagnosis"]);
+            continue;
+        }
+        assert_eq!(by_help.leaves("enter"), by_key.leaves(row.press), "{}", row.doc);
+        assert_eq!(by_help.screen(), by_key.screen(), "{}", row.doc);
+    }
+    // What does nothing now says why.
+    let mut blind = Bench::new((80, 24), setup(Task::Blind, Picked::Newest));
+    blind.press(&["?", "o", "r", "i", "g", "i", "n", "a", "l", "enter"]);
+    blind.shows(&["Help  Label", "judge first"]);
+}
+
+/// The line at the foot is of the moment: keys that do nothing now are not on it.
+#[test]
+fn hints_are_those_of_the_question_that_is_open() {
+    let mut bench = Bench::new((80, 24), setup(Task::Review, Picked::Newest));
+    bench.press(&["x"]);
+    bench.shows(&["a letter the reason  Esc back"]);
+    bench.press(&["esc", "c"]);
+    bench.shows(&["Enter done  Esc give up  Ctrl-U clear  Ctrl-E editor"]);
+    assert!(!bench.screen().contains("one key, then the next sample"), "{}", bench.screen());
+}
+
 #[test]
 fn every_key_of_the_table_is_explained_and_does_something() {
     let mut bench = Bench::new((120, 40), setup(Task::Review, Picked::Newest));
     bench.press(&["?"]);
-    for (key, _, meaning, _) in KEYS {
-        bench.shows(&[key, meaning]);
+    for row in KEYS {
+        bench.shows(&[row.shown, row.doc]);
     }
     bench.press(&["esc"]);
     let keys = ["a", "x", "3", "space", "?", "T", "Q", "]", "[", "e", "c", "R", "d", "o", "n", "right", "b", "left"];

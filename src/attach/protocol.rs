@@ -85,6 +85,12 @@ pub struct Gpu {
     pub memory_used: Option<u64>,
     pub watts: Option<f32>,
     pub celsius: Option<u32>,
+    /// Of the multiprocessors.
+    #[serde(default)]
+    pub megahertz: Option<u32>,
+    /// Bytes that the trainer itself holds of `memory_used`.
+    #[serde(default)]
+    pub memory_ours: Option<u64>,
     /// Other processes on this GPU.
     pub n_other_processes: Option<usize>,
 }

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::look::Look;
+use super::look::{self, Look};
 use crate::{
     attach::{Client, Live},
     config::{LabelsConfig, RunConfig},
@@ -26,8 +26,9 @@ use crate::{
         label::{
             Setup, Task,
             queue::Votes,
-            run::{Desk, label},
+            run::{Desk, Left, label},
         },
+        widget::number,
     },
 };
 
@@ -110,27 +111,30 @@ pub fn run(args: &Args) -> Result<()> {
     match &args.command {
         Some(Command::Stats { sources, json }) => stats(sources, *json),
         Some(Command::Merge { files, out }) => merge(files, out),
-        None => judge(&args.judge, &args.look.options()?),
+        None => judge(&args.judge, &args.look.options()?).map(drop),
     }
 }
 
 /// The Label screen of one run, as key 3 of an attached client opens it.
-pub fn judge_run(dir: &Path, options: &Options) -> Result<()> {
+pub fn judge_run(dir: &Path, options: &Options) -> Result<Left> {
     let source = Some(dir.to_string_lossy().into_owned());
     judge(&JudgeArgs { source, annotator: None, blind: false, order: Order::Newest, seed: None, from: None }, options)
 }
 
-fn judge(args: &JudgeArgs, options: &Options) -> Result<()> {
+fn judge(args: &JudgeArgs, options: &Options) -> Result<Left> {
     let on_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
     ensure!(
         on_terminal || args.from.is_some(),
         "the Label screen needs a terminal; without one, give decisions with --from FILE, or see `label stats`"
     );
     let (mut desk, config) = open(args.source.as_deref())?;
-    let annotator = args.annotator.clone().or(config.labels.annotator.clone()).or_else(|| std::env::var("USER").ok());
-    let annotator = annotator.filter(|name| !name.trim().is_empty()).context("say who decides: --annotator NAME")?;
+    let annotator = args.annotator.clone().or(config.labels.annotator.clone()).or_else(look::user);
+    let annotator = annotator.filter(|name| !name.trim().is_empty());
+    let annotator =
+        annotator.context("say who decides: medserl label RUN --annotator NAME, or labels.annotator in the experiment")?;
     if let Some(path) = &args.from {
-        return take(path, &annotator, &mut desk);
+        take(path, &annotator, &mut desk)?;
+        return Ok(Left { n_decisions: 0, hung_up: false });
     }
     let setup = Setup {
         run: desk.name.clone(),
@@ -141,10 +145,14 @@ fn judge(args: &JudgeArgs, options: &Options) -> Result<()> {
         order: if args.blind && matches!(args.order, Order::Disagreement) { Picked::Stratified } else { args.order.into() },
     };
     let path = desk.log.path().to_owned();
-    let n = label(options, setup, &mut desk)?;
+    let left = label(options, setup, &mut desk)?;
+    if left.hung_up {
+        // There may be no terminal to say anything on.
+        return Ok(left);
+    }
     desk.faults.iter().for_each(|fault| eprintln!("{fault}"));
-    println!("{n} decisions, on disk in {}", path.display());
-    Ok(())
+    println!("{}, on disk in {}", number::many(left.n_decisions, "decision"), path.display());
+    Ok(left)
 }
 
 /// Writes the decisions of a file down.

@@ -74,3 +74,18 @@ fn path() -> Option<PathBuf> {
         None => Some(directories::ProjectDirs::from("", "", "medserl")?.config_dir().join("screen.toml")),
     }
 }
+
+/// The name of who sits there: as the shell has it, else as the system's list of users has it.
+pub fn user() -> Option<String> {
+    let named = ["USER", "LOGNAME"].iter().find_map(|key| std::env::var(key).ok().filter(|name| !name.trim().is_empty()));
+    named.or_else(|| name_of(rustix::process::getuid().as_raw(), &fs::read_to_string("/etc/passwd").ok()?))
+}
+
+/// `passwd`: lines of name:password:uid:…
+fn name_of(uid: u32, passwd: &str) -> Option<String> {
+    let line = passwd
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|line| line.get(2) == Some(&uid.to_string().as_str()))?;
+    line.first().map(|name| (*name).to_owned())
+}

@@ -10,7 +10,11 @@ use std::{
     time::Duration,
 };
 
-use nvml_wrapper::{Nvml, enum_wrappers::device::TemperatureSensor};
+use nvml_wrapper::{
+    Nvml,
+    enum_wrappers::device::{Clock, TemperatureSensor},
+    enums::device::UsedGpuMemory,
+};
 
 use crate::attach::{Machine, Notice, Server, protocol::Gpu};
 
@@ -59,7 +63,12 @@ fn read_gpu(nvml: &Nvml) -> Option<Gpu> {
     let device = nvml.device_by_index(0).ok()?;
     let memory = device.memory_info().ok();
     let own = std::process::id();
-    let others = device.running_compute_processes().ok().map(|all| all.iter().filter(|p| p.pid != own).count());
+    let processes = device.running_compute_processes().ok();
+    let others = processes.as_ref().map(|all| all.iter().filter(|p| p.pid != own).count());
+    let ours = processes.as_ref().and_then(|all| all.iter().find(|p| p.pid == own)).and_then(|p| match p.used_gpu_memory {
+        UsedGpuMemory::Used(bytes) => Some(bytes),
+        UsedGpuMemory::Unavailable => None,
+    });
     Some(Gpu {
         name: device.name().ok()?,
         used: device.utilization_rates().ok().map(|u| u.gpu as f32 / 100.0),
@@ -67,6 +76,8 @@ fn read_gpu(nvml: &Nvml) -> Option<Gpu> {
         memory_used: memory.as_ref().map(|m| m.used),
         watts: device.power_usage().ok().map(|milliwatts| milliwatts as f32 / 1000.0),
         celsius: device.temperature(TemperatureSensor::Gpu).ok(),
+        megahertz: device.clock_info(Clock::SM).ok(),
+        memory_ours: ours,
         n_other_processes: others,
     })
 }

@@ -184,6 +184,7 @@ pub const ACTIONS: &[ActionRow] = &[
     row(ALL, (Action::StepPhase, "step-phase"), &["."], "phase", "Run to the end of this phase, then pause"),
     row(ALL, (Action::StepOnce, "step-once"), &[">"], "step", "Run to the end of this step, then pause"),
     row(ALL, (Action::Palette, "palette"), &[":"], "commands", "Write a command, or search in this list"),
+    row(PANELLED, (Action::NextPanel, "next-panel"), &["tab"], "panel", "Go to the next panel"),
     row(ALL, (Action::Breakpoints, "breakpoints"), &["B"], "breaks", "Breakpoints: where the run pauses by itself"),
     row(ALL, (Action::Knobs, "knobs"), &["P"], "knobs", "Temperature, learning rate, label gate, from the next step"),
     row(ALL, (Action::Alerts, "alerts"), &["a"], "alerts", "Alarms, breakpoints and steps given up"),
@@ -197,7 +198,6 @@ pub const ACTIONS: &[ActionRow] = &[
     row(ALL, (Action::Visit(Elsewhere::Runs), "runs"), &["5"], "", "Choose another run of this machine"),
     row(ALL, (Action::Go(Screen::Log), "go-log"), &["6"], "", "Go to the Log screen"),
     row(LIVE, (Action::Follow, "follow"), &["f"], "freeze", "Freeze what is shown, or follow the newest completion"),
-    row(PANELLED, (Action::NextPanel, "next-panel"), &["tab"], "panel", "Go to the next panel"),
     row(PANELLED, (Action::PreviousPanel, "previous-panel"), &["shift-tab"], "", "Go to the previous panel"),
     row(
         BOTH,

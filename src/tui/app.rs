@@ -17,10 +17,11 @@ use super::{
     mouse,
     notify::Channel,
     overlay::{self, Menu, Overlay},
-    panel::{self, PANELS, Panel},
+    panel::{self, PANELS, Panel, status},
     phases::Phases,
     query::{Loaded, Query},
     screen::{self, Elsewhere, Screen},
+    size::Size,
     theme::Theme,
     widget::cut,
 };
@@ -174,6 +175,11 @@ impl App {
         self.live.ended.is_some() || matches!(self.live.state, RunState::Finished | RunState::Failed)
     }
 
+    /// Whether the run has steps left to make.
+    pub fn falls_short(&self) -> bool {
+        self.live.steps_total == 0 || self.live.reports.back().is_none_or(|report| report.step < self.live.steps_total)
+    }
+
     /// Whether time alone changes the screen.
     pub fn wants_tick(&self) -> bool {
         self.flash.is_some()
@@ -247,6 +253,8 @@ impl App {
 
     fn notice(&mut self, notice: Notice) -> Option<Effect> {
         let shown = self.follow.watched().cloned();
+        // Once a second, also while nothing happens: worth a frame only where it changes what is on show.
+        let machine = matches!(notice, Notice::Machine { .. }).then(|| status::status(self, self.size.0.into()));
         let seen = self.follow.before(&self.live, &notice);
         self.phases.before(&self.live, &notice);
         let snapshot = matches!(notice, Notice::Snapshot { .. });
@@ -274,11 +282,17 @@ impl App {
         if self.follow.watched() != shown.as_ref() {
             self.reset_text_scroll();
         }
-        self.dirty |= seen;
+        self.dirty |=
+            seen && machine.is_none_or(|before| self.shows_machine() || before != status::status(self, self.size.0.into()));
         if committed && let Some(effect) = self.inspect.step_committed(self.screen == Screen::Inspect) {
             return Some(effect);
         }
         (ended && self.stopping).then_some(Effect::Quit)
+    }
+
+    /// Whether the machine's figures are on show elsewhere than on the status line.
+    fn shows_machine(&self) -> bool {
+        Size::of(self.area()) == Size::Tiny || screen::places(self).iter().any(|(panel, _)| *panel == Panel::Machine)
     }
 
     pub(super) fn reply(&mut self, (effect, message): (Option<Effect>, Option<String>)) -> Option<Effect> {
@@ -322,13 +336,17 @@ impl App {
             Action::PauseResume | Action::StepPhase | Action::StepOnce => return self.steer(action),
             Action::Leave if self.ended() || self.lost => return Some(Effect::Quit),
             Action::Leave => overlay::open(self, Overlay::Leave),
-            Action::Help | Action::Palette => overlay::open(self, Overlay::Help),
+            Action::Help => overlay::open(self, Overlay::Help),
+            Action::Palette => overlay::open(self, Overlay::Commands),
             Action::Alerts => overlay::open(self, Overlay::Alerts),
             Action::Breakpoints => overlay::open(self, Overlay::Breakpoints),
             Action::Knobs => overlay::open(self, Overlay::Knobs),
             Action::Abort if self.lost || !self.connected || self.ended() => return self.steer(action),
             Action::Abort => overlay::open(self, Overlay::Abort),
             Action::Take => return self.take_lead(),
+            Action::Restart if self.ended() && !self.falls_short() => {
+                self.say("all its steps are made; `medserl run EXPERIMENT --steps N` gives it more");
+            }
             Action::Restart if self.ended() || self.lost => return Some(Effect::Restart),
             Action::Restart => self.say("the run is being trained; Space lets a paused one go on"),
             Action::Go(screen) => return self.go(screen),

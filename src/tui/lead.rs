@@ -122,7 +122,7 @@ impl App {
     pub(super) fn paste(&mut self, text: &str) -> Option<Effect> {
         let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let prompt = match self.overlay {
-            Some(Overlay::Help | Overlay::Breakpoints | Overlay::Knobs) => self.menu.prompt.as_mut(),
+            Some(Overlay::Help | Overlay::Commands | Overlay::Breakpoints | Overlay::Knobs) => self.menu.prompt.as_mut(),
             Some(_) => None,
             None => match self.screen {
                 Screen::Inspect => self.inspect.prompt.as_mut(),

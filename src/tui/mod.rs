@@ -55,7 +55,7 @@ use ratatui::{
 };
 
 pub use app::{App, Effect, Event};
-pub use screen::Elsewhere;
+pub use screen::{Elsewhere, Screen};
 pub use terminal::{TerminalError, TerminalGuard};
 pub use theme::{Theme, ThemeError};
 
@@ -65,10 +65,12 @@ use notify::Channel;
 use query::{Loaded, Query};
 use runs::{Choice, Order, Outcome, RunsApp};
 
-/// Shortest time between two frames.
-const FRAME: Duration = Duration::from_millis(33);
+/// Shortest time between two frames of what the trainer says: text is read no faster, and the trainer needs the processor.
+const FRAME: Duration = Duration::from_millis(66);
 /// The same over SSH.
-const SLOW_FRAME: Duration = Duration::from_millis(66);
+const SLOW_FRAME: Duration = Duration::from_millis(100);
+/// A key is answered after this part of a frame.
+const HASTE: u32 = 4;
 const TICK: Duration = Duration::from_secs(1);
 /// How often the Runs screen looks at the stores; it draws only where something changed.
 const LOOK: Duration = Duration::from_secs(2);
@@ -85,8 +87,8 @@ pub enum Leave {
     ConnectionLost,
     /// To start the trainer again, and come back.
     Restart,
-    /// For another screen, and then back.
-    Visit(Elsewhere),
+    /// For another screen, and then back to the one that was on show.
+    Visit(Elsewhere, Screen),
 }
 
 /// What the caller decides about the screen.
@@ -106,15 +108,20 @@ pub struct Options {
     pub me: Option<Text>,
     /// Whose store the Inspect screen reads; without one it says so.
     pub run_dir: Option<PathBuf>,
+    /// What is shown first.
+    pub screen: Screen,
+    /// Said as the screen opens: how something went that the reader left for.
+    pub say: Option<String>,
 }
 
-/// Shows the Runs screen until the reader opens a run or quits. `list` reads the runs and the clock (Unix seconds); `obey` carries
+/// Shows the Runs screen until the reader opens a run or quits; `back` is the run the reader comes from, if any. `list` reads the runs and the clock (Unix seconds); `obey` carries
 /// an order out and says in one line how it went.
 ///
 /// # Errors
 /// No terminal, a terminal that went away, or an unknown theme.
 pub fn choose_run(
     options: &Options,
+    back: Option<String>,
     list: &mut dyn FnMut() -> (Vec<RunSummary>, i64),
     obey: &mut dyn FnMut(Order) -> String,
 ) -> anyhow::Result<Choice> {
@@ -124,7 +131,10 @@ pub fn choose_run(
     let (sender, events) = mpsc::channel();
     let _keyboard = keyboard::Keyboard::listen(&sender)?;
     let mut app = RunsApp::new(theme);
-    app.read_only = options.read_only;
+    (app.read_only, app.back) = (options.read_only, back);
+    if let Some(say) = &options.say {
+        app.say(say.clone());
+    }
     let mut next_look = Instant::now();
     loop {
         if Instant::now() >= next_look {
@@ -178,6 +188,11 @@ pub fn run(
     let mut app = App::new(theme, size()?);
     (app.read_only, app.ascii, app.notify) = (options.read_only, options.ascii, options.notify);
     app.me.clone_from(&options.me);
+    let entered = app.go(options.screen);
+    app.asides.extend(entered);
+    if let Some(say) = &options.say {
+        app.say(&widget::cut::clean(say));
+    }
     app.alerts_read = options.run_dir.as_deref().and_then(away::Seen::read).map_or(0, |seen| seen.unix_s);
     let in_tmux = std::env::var_os("TMUX").is_some();
     let keyboard = keyboard::Keyboard::listen(channel.0)?;
@@ -217,7 +232,8 @@ pub fn run(
     leave
 }
 
-/// The loop: takes events, draws only after a visible change and never more often than once a `frame`, sleeps otherwise.
+/// The loop: takes events, draws only after a visible change and never more often than once a `frame` (after a key: a part of one),
+/// sleeps otherwise.
 /// `perform` carries out every effect but leaving, and must not block.
 ///
 /// # Errors
@@ -229,7 +245,7 @@ pub fn drive(
     draw: &mut dyn FnMut(&App) -> anyhow::Result<()>,
     perform: &mut dyn FnMut(Effect),
 ) -> anyhow::Result<Leave> {
-    let mut next_draw = Instant::now();
+    let (mut next_draw, mut last_draw) = (Instant::now(), Instant::now());
     let mut next_tick = None;
     loop {
         let now = Instant::now();
@@ -237,7 +253,8 @@ pub fn drive(
             draw(app)?;
             app.dirty = false;
             app.draws += 1;
-            next_draw = Instant::now() + frame;
+            last_draw = Instant::now();
+            next_draw = last_draw + frame;
         }
         next_tick = if app.wants_tick() { next_tick.or(Some(now + TICK)) } else { None };
         let wake = [app.dirty.then_some(next_draw), next_tick].into_iter().flatten().min();
@@ -257,6 +274,9 @@ pub fn drive(
         };
         // Nobody can send any more: no key will come either.
         let Some(event) = event else { return Ok(app.outcome()) };
+        if matches!(event, Event::Key(_) | Event::Mouse(_) | Event::Paste(_) | Event::Resize(..)) {
+            next_draw = next_draw.min(last_draw + frame / HASTE);
+        }
         let effect = app.update(event);
         std::mem::take(&mut app.asides).into_iter().for_each(&mut *perform);
         match effect {
@@ -264,7 +284,7 @@ pub fn drive(
             Some(Effect::Restart) => return Ok(Leave::Restart),
             Some(Effect::Detach) => return Ok(Leave::Detached),
             Some(Effect::Quit) => return Ok(app.outcome()),
-            Some(Effect::Visit(place)) => return Ok(Leave::Visit(place)),
+            Some(Effect::Visit(place)) => return Ok(Leave::Visit(place, app.screen)),
             Some(effect) => perform(effect),
         }
     }

@@ -57,7 +57,11 @@ pub fn picture(dir: &Path) -> Result<Live, StoreError> {
 /// A run that is neither over nor held by a trainer has died; the caller knows that nobody holds it.
 fn ending(state: &str, message: &str) -> (RunState, String) {
     // What the trainer wrote last is worth more than a phrase; it says itself how to go on.
-    let or = |otherwise: &str| if message.is_empty() { otherwise.to_owned() } else { format!("{state}: {message}") };
+    let or = |otherwise: &str| match message {
+        "" => otherwise.to_owned(),
+        message if message.starts_with(state) => message.to_owned(),
+        message => format!("{state}: {message}"),
+    };
     match state {
         "finished" => (RunState::Finished, or("the run is over")),
         "stopped" => (RunState::Finished, or("stopped; the command that started it continues it")),

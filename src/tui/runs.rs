@@ -12,8 +12,13 @@ pub use keys::{KEYS, KeyRow, Wish};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{
-    keymap::Chord,
+    keymap::{self, Chord},
+    overlay::{
+        Menu,
+        keylist::{self, Entry, Reply},
+    },
     prompt::{Prompt, Typed},
+    screen::Screen,
     theme::Theme,
 };
 use crate::store::RunSummary;
@@ -21,11 +26,17 @@ use crate::store::RunSummary;
 /// Runs that can be compared at once.
 pub const MOST_COMPARED: usize = 4;
 
+const READ_ONLY: &str = "read-only: start without --read-only to change a run";
+
 /// What the reader decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// Show the run in this directory.
-    Open(PathBuf),
+    /// Show the run in this directory, on this screen.
+    Open(PathBuf, Screen),
+    /// Judge its samples.
+    Label(PathBuf),
+    /// To where the reader came from.
+    Back,
     Quit,
 }
 
@@ -43,7 +54,8 @@ pub enum Order {
 /// What lies over the list.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Over {
-    Help,
+    /// The keys: typing searches, Enter presses.
+    Help(Menu),
     Compare,
     /// How to stop this run.
     Stop(PathBuf),
@@ -95,6 +107,8 @@ pub struct RunsApp {
     /// Said until the next key.
     pub message: Option<String>,
     pub read_only: bool,
+    /// The run the reader came from.
+    pub back: Option<String>,
     /// Unix seconds of the last look, for "5 m ago".
     pub now: i64,
     pub theme: Theme,
@@ -121,6 +135,7 @@ impl RunsApp {
             over: None,
             message: None,
             read_only: false,
+            back: None,
             now: 0,
             theme,
             dirty: true,
@@ -132,7 +147,8 @@ impl RunsApp {
         if runs == self.runs && now / 60 == self.now / 60 {
             return;
         }
-        let id = self.run().map(|run| run.id.clone());
+        // The first list: the reader's own run is chosen.
+        let id = self.run().map(|run| run.id.clone()).or_else(|| self.back.clone());
         self.marks.retain(|id| runs.iter().any(|run| run.id == *id));
         (self.runs, self.now, self.dirty) = (runs, now, true);
         self.stay_at(id);
@@ -195,7 +211,7 @@ impl RunsApp {
         let wish = KEYS.iter().find(|row| row.keys.iter().any(|name| Chord::parse(name) == Some(chord))).map(|row| row.wish);
         let Some(wish) = wish else { return Outcome::Nothing };
         if self.read_only && wish.steers() {
-            self.say("read-only: start without --read-only to change a run");
+            self.say(READ_ONLY);
             return Outcome::Nothing;
         }
         self.carry_out(wish)
@@ -218,18 +234,22 @@ impl RunsApp {
         let last = self.shown().len().saturating_sub(1);
         match wish {
             Wish::Quit => return Outcome::Choice(Choice::Quit),
-            Wish::Close if self.filter.is_empty() && self.marks.is_empty() => return Outcome::Choice(Choice::Quit),
+            Wish::Close if self.filter.is_empty() && self.marks.is_empty() => {
+                return Outcome::Choice(if self.back.is_some() { Choice::Back } else { Choice::Quit });
+            }
             Wish::Close => {
                 self.filter.clear();
                 self.marks.clear();
             }
-            Wish::Open => return self.open(),
+            Wish::Open => return self.open(|dir| Choice::Open(dir, Screen::Live)),
+            Wish::Show(screen) => return self.open(|dir| Choice::Open(dir, screen)),
+            Wish::Label => return self.open(Choice::Label),
             Wish::Down => self.chosen = (self.chosen + 1).min(last),
             Wish::Up => self.chosen = self.chosen.saturating_sub(1),
             Wish::Top => self.chosen = 0,
             Wish::Bottom => self.chosen = last,
             Wish::Filter => self.prompt = Some(Prompt::new(&self.filter)),
-            Wish::Help => self.over = Some(Over::Help),
+            Wish::Help => self.over = Some(Over::Help(Menu::searching())),
             Wish::Sort => {
                 let at = By::ALL.iter().position(|by| *by == self.by).unwrap_or(0);
                 let id = self.run().map(|run| run.id.clone());
@@ -245,15 +265,24 @@ impl RunsApp {
         Outcome::Nothing
     }
 
-    fn open(&mut self) -> Outcome {
+    fn open(&mut self, how: impl FnOnce(PathBuf) -> Choice) -> Outcome {
         match self.run() {
-            Some(run) if run.broken.is_none() => Outcome::Choice(Choice::Open(run.dir.clone())),
+            Some(run) if run.broken.is_none() => Outcome::Choice(how(run.dir.clone())),
             Some(_) => {
                 self.say("this directory cannot be read as a run");
                 Outcome::Nothing
             }
             None => Outcome::Nothing,
         }
+    }
+
+    /// The table of keys as the help lists it.
+    pub fn entries(&self) -> Vec<Entry> {
+        let labels = |keys: &[&str]| keys.iter().map(|key| keymap::label(key)).collect::<Vec<_>>().join(" ");
+        let why = |wish: Wish| (self.read_only && wish.steers()).then(|| READ_ONLY.to_owned());
+        let entry =
+            |row: &KeyRow| Entry { keys: labels(row.keys), doc: row.doc.to_owned(), press: row.keys[0], why_not: why(row.wish) };
+        KEYS.iter().map(entry).collect()
     }
 
     fn mark(&mut self) {
@@ -288,11 +317,18 @@ impl RunsApp {
     /// Takes a key while something lies over the list. Nothing that harms a run answers to Enter or to the key that asked.
     fn answer(&mut self, key: KeyEvent) -> Outcome {
         let Some(over) = self.over.take() else { return Outcome::Nothing };
+        if let Over::Help(mut menu) = over {
+            match keylist::key(&mut menu, &self.entries(), key) {
+                Reply::Close => {}
+                Reply::Press(key) => return self.key(key),
+                Reply::Stay => self.over = Some(Over::Help(menu)),
+            }
+            return Outcome::Nothing;
+        }
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         let closes = matches!(key.code, KeyCode::Esc) || control && key.code == KeyCode::Char('c');
         match over {
             _ if closes => {}
-            Over::Help if matches!(key.code, KeyCode::Char('q' | '?')) => {}
             Over::Compare if matches!(key.code, KeyCode::Char('q' | 'c')) => {}
             Over::Stop(dir) if matches!(key.code, KeyCode::Char('c' | 's')) => {
                 return Outcome::Order(Order::Stop { dir, now: key.code == KeyCode::Char('s') });

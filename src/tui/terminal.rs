@@ -3,7 +3,8 @@
 
 use std::{
     io::{self, IsTerminal, Write},
-    panic::{self, PanicHookInfo},
+    panic::{self, AssertUnwindSafe, PanicHookInfo},
+    path::Path,
     sync::{
         Mutex, Once, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -11,12 +12,16 @@ use std::{
     thread::{self, ThreadId},
 };
 
+use anyhow::bail;
 use ratatui::crossterm::{
     cursor::{Hide, Show},
     event::{DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange},
     execute,
     terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
 };
+
+use super::widget::cut;
+use crate::store::is_locked;
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
 static OWNER: Mutex<Option<ThreadId>> = Mutex::new(None);
@@ -73,6 +78,19 @@ impl Drop for TerminalGuard {
 /// Panic messages of other threads since the screen was taken; the caller prints them once it is free.
 pub fn deferred_panics() -> Vec<String> {
     std::mem::take(&mut lock(&DEFERRED))
+}
+
+/// Runs a screen of the run in `dir`. One that panics has given the terminal back and told why; what the reader needs then is the
+/// way back, since the trainer, a process of its own, goes on.
+///
+/// # Errors
+/// Those of the screen, and its panic.
+pub fn surviving<T>(dir: &Path, screen: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    panic::catch_unwind(AssertUnwindSafe(screen)).unwrap_or_else(|_| {
+        let id = cut::clean(&dir.file_name().unwrap_or_default().to_string_lossy());
+        let goes_on = if is_locked(dir) { "goes on" } else { "is not being trained" };
+        bail!("the screen failed, which is a defect of the program; {id} {goes_on}. Look at it again: medserl attach {id}")
+    })
 }
 
 /// Takes clicks and the wheel (modes 1000 and 1006, never motion), or gives them back.

@@ -6,11 +6,17 @@ use std::{
     io::{Read, Write},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::mpsc::channel,
     thread,
     time::{Duration, Instant},
 };
 
-use medserl::store::Store;
+use medserl::{
+    attach::{Live, Notice, RunState},
+    store::Store,
+    tui::{self, Event, Options, terminal::surviving},
+};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use super::program::{Home, tiny, words};
@@ -159,4 +165,58 @@ fn training_goes_on_when_terminals_close_and_screens_are_killed() {
         "terminal closed, screen killed, hung up or terminated, in turn",
         &format!("{n} of {n}: the trainer goes on, the screen is gone, nothing is left running"),
     );
+}
+
+const PANICS: &str = "cli::terminal::child_whose_screen_panics";
+
+/// The screen of a run whose loop panics at a key, for the test below; nothing by itself.
+#[test]
+fn child_whose_screen_panics() {
+    let Ok(dir) = std::env::var("MEDSERL_TEST_PANIC") else { return };
+    let (sender, events) = channel();
+    let live = Box::new(tui::replay::picture(Path::new(&dir)).unwrap());
+    let live = Box::new(Live { state: RunState::Running, ended: None, ..*live });
+    sender.send(Event::Notice(Box::new(Notice::Snapshot { live }))).unwrap();
+    sender.send(Event::Key(KeyEvent::new(KeyCode::Char(' '), KeyModifiers::NONE))).unwrap();
+    let options = Options { run_dir: Some(dir.clone().into()), ..Options::default() };
+    let mut panics = |_| panic!("a defect of the screen");
+    let shown = surviving(Path::new(&dir), || tui::run(&options, (&sender, &events), &mut panics));
+    println!("{:#}", shown.unwrap_err());
+}
+
+#[test]
+fn a_screen_that_panics_gives_the_terminal_back_and_says_how_to_return() {
+    if !can_make_terminals() {
+        return;
+    }
+    let home = Home::new();
+    let args = tiny("100000", &[]);
+    let mut running = home.start(&words(&args));
+    running.wait_for("step");
+    let dir = home.run_dir();
+    let exe = std::env::current_exe().unwrap();
+    let line = format!("stty -g; '{}' --exact {PANICS} --nocapture --test-threads=1; stty -g", exe.display());
+    let out = Command::new("script")
+        .args(["-q", "-f", "-c", &line, "/dev/null"])
+        .envs([("MEDSERL_TEST_PANIC", dir.to_str().unwrap()), ("TERM", "xterm"), ("SHELL", "/bin/sh")])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what:?} in {text:?}"));
+    let (taken, returned, said) = (at("\x1b[?1049h"), at("\x1b[?1049l"), at("a defect of the screen"));
+    assert!(taken < returned && returned < said, "the panic is told on the reader's own screen: {text:?}");
+    assert!(at("\x1b[?1006l") < said && at("\x1b[?25h") < said, "mouse and cursor are the reader's again");
+    assert!(at("goes on. Look at it again: medserl attach") > said, "{text:?}");
+    let modes: Vec<&str> = text.lines().map(str::trim).filter(|line| line.matches(':').count() > 20).collect();
+    assert_eq!(modes.len(), 2, "{text:?}");
+    assert_eq!(modes[0], modes[1], "the line discipline is as it was");
+    let before = steps(&dir);
+    let patience = Instant::now() + LIMIT;
+    while steps(&dir) <= before {
+        assert!(Instant::now() < patience, "training stands still after the panic");
+        thread::yield_now();
+    }
+    home.run(&["stop", "--now"]).done();
+    running.end();
 }

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// A client on `screen` in which every action has something to do.
-fn ready(screen: Screen) -> Reader {
+pub(super) fn ready(screen: Screen) -> Reader {
     let mut reader = Reader::inspecting(2, (120, 20));
     reader.press("t");
     reader.press("]");
@@ -69,7 +69,9 @@ fn happened(action: Action, screen: Screen, before: &Reader, after: &Reader) -> 
         (Action::StepPhase, _) => after.effects == [Effect::Send(Control::StepPhase)],
         (Action::StepOnce, _) => after.effects == [Effect::Send(Control::StepOnce)],
         (Action::Leave, _) => after.app.overlay == Some(Overlay::Leave),
-        (Action::Help | Action::Palette, _) => after.app.overlay == Some(Overlay::Help),
+        (Action::Help, _) => after.app.overlay == Some(Overlay::Help),
+        // Commands come first there.
+        (Action::Palette, _) => after.app.overlay == Some(Overlay::Commands) && after.shown().contains("▸ :set"),
         (Action::Alerts, _) => after.app.overlay == Some(Overlay::Alerts),
         (Action::Breakpoints, _) => after.app.overlay == Some(Overlay::Breakpoints),
         (Action::Knobs, _) => after.app.overlay == Some(Overlay::Knobs),
@@ -183,26 +185,29 @@ fn logged(action: Action, screen: Screen, before: &Reader, after: &Reader) -> Op
     })
 }
 
+/// `start`, with something for `action` to do.
+pub(super) fn before(start: &Reader, screen: Screen, action: Action) -> Reader {
+    let mut reader = start.again();
+    if action == Action::Close {
+        // Something to close: a filter, or a message.
+        if screen == Screen::Inspect { reader.filter("r<100") } else { reader.app.say("hello") }
+    }
+    if matches!(action, Action::NextPeak | Action::PreviousPeak) {
+        // Against the largest bar there are high ones in any text.
+        reader.app.inspect.layer = Layer::Share;
+        let n = reader.app.inspect.rollout().unwrap().completion.tokens.len();
+        reader.app.inspect.token = if action == Action::NextPeak { 0 } else { n - 1 };
+    }
+    reader
+}
+
 #[test]
 fn every_key_of_every_action_works_on_every_screen_it_belongs_to() {
     for screen in Screen::ALL {
         let start = ready(screen);
         for row in rows_of(screen) {
             for key in row.keys {
-                let [before, mut after] = [(); 2].map(|()| {
-                    let mut reader = start.again();
-                    if row.action == Action::Close {
-                        // Something to close: a filter, or a message.
-                        if screen == Screen::Inspect { reader.filter("r<100") } else { reader.app.say("hello") }
-                    }
-                    if matches!(row.action, Action::NextPeak | Action::PreviousPeak) {
-                        // Against the largest bar there are high ones in any text.
-                        reader.app.inspect.layer = Layer::Share;
-                        let n = reader.app.inspect.rollout().unwrap().completion.tokens.len();
-                        reader.app.inspect.token = if row.action == Action::NextPeak { 0 } else { n - 1 };
-                    }
-                    reader
-                });
+                let [before, mut after] = [(); 2].map(|()| before(&start, screen, row.action));
                 after.press(key);
                 assert!(happened(row.action, screen, &before, &after), "{key} ({:?}) on {screen:?}", row.action);
             }

@@ -160,6 +160,8 @@ pub fn gpu_machine() -> Machine {
             memory_used: Some(61 << 30),
             watts: Some(612.0),
             celsius: Some(71),
+            megahertz: Some(1785),
+            memory_ours: Some(58_900_000_000),
             n_other_processes: Some(0),
         }),
     }

@@ -177,7 +177,7 @@ fn new_steps_are_counted_and_never_move_what_is_read() {
     let (report, samples, rollouts) = step(2);
     store.commit_step(&report, &samples, &rollouts).unwrap();
     reader.event(Event::Notice(Box::new(Notice::Step { report: Box::new(report) })));
-    assert_shows(&reader.shown(), &["Rollouts  16", "+1 steps · R"]);
+    assert_shows(&reader.shown(), &["Rollouts  16", "+1 step · R"]);
     reader.press("R");
     assert_shows(&reader.shown(), &["Rollouts  32"]);
     assert_eq!(reader.app.inspect.shown, before);

@@ -7,7 +7,7 @@ use medserl::{
     tui::{
         keymap::Chord,
         runs::{Choice, KEYS, Order, Outcome, RunsApp, differences},
-        screen,
+        screen::{self, Screen},
     },
 };
 use ratatui::{Terminal, backend::TestBackend};
@@ -65,7 +65,7 @@ fn write(app: &mut RunsApp, text: &str) -> Outcome {
 }
 
 fn open(id: &str) -> Outcome {
-    Outcome::Choice(Choice::Open(PathBuf::from("/runs").join(id)))
+    Outcome::Choice(Choice::Open(PathBuf::from("/runs").join(id), Screen::Live))
 }
 
 #[test]
@@ -177,11 +177,55 @@ fn the_list_is_filtered_and_sorted() {
     assert_shows(&shown(&app, (80, 24)), &["1 of 4 runs", "/died nano"]);
     press(&mut app, "esc");
     assert_eq!(app.shown().len(), 4);
-    press(&mut app, "?");
-    let help = shown(&app, (120, 40));
-    KEYS.iter().for_each(|row| assert_shows(&help, &[row.doc]));
-    press(&mut app, "?");
     assert_eq!(press(&mut app, "esc"), Outcome::Choice(Choice::Quit), "nothing is left to close");
+}
+
+/// Whoever comes from a run is one key away from every screen of it, and from where he was.
+#[test]
+fn every_screen_of_the_chosen_run_is_one_key_away_and_so_is_the_way_back() {
+    let mut app = RunsApp::new(theme());
+    app.back = Some("0142".to_owned());
+    app.refresh(some_runs().runs, 1_000_000);
+    assert_shows(&shown(&app, (80, 24)), &["0142 · 1 Live  2 Inspect  3 Label  4 Charts  5·Runs  6 Log", "▸  0142", "Esc back"]);
+    let dir = PathBuf::from("/runs/0142");
+    for screen in Screen::ALL {
+        let open = Outcome::Choice(Choice::Open(dir.clone(), screen));
+        assert_eq!(press(&mut app, &screen.number().to_string()), open);
+    }
+    assert_eq!(press(&mut app, "3"), Outcome::Choice(Choice::Label(dir)));
+    press(&mut app, "v");
+    assert_eq!(press(&mut app, "esc"), Outcome::Nothing, "the marks go first");
+    assert_eq!(press(&mut app, "esc"), Outcome::Choice(Choice::Back));
+    app.read_only = true;
+    press(&mut app, "3");
+    assert_shows(&shown(&app, (80, 24)), &["read-only"]);
+    press(&mut app, "end");
+    press(&mut app, "4");
+    assert_shows(&shown(&app, (80, 24)), &["cannot be read as a run"]);
+}
+
+#[test]
+fn the_help_finds_a_key_by_its_meaning_and_presses_it() {
+    for (i, row) in KEYS.iter().enumerate() {
+        let [mut by_key, mut by_help] = [some_runs(), some_runs()];
+        press(&mut by_help, if i % 2 == 0 { "?" } else { ":" });
+        assert_shows(&shown(&by_help, (80, 24)), &["Help  Runs", "Enter press"]);
+        row.doc
+            .chars()
+            .take(40)
+            .for_each(|c| drop(press(&mut by_help, &if c == ' ' { "space".to_owned() } else { c.to_string() })));
+        assert_shows(&shown(&by_help, (120, 40)), &[row.doc]);
+        assert_eq!(press(&mut by_help, "enter"), press(&mut by_key, row.keys[0]), "{}", row.doc);
+        assert_eq!(shown(&by_help, (80, 24)), shown(&by_key, (80, 24)), "{}", row.doc);
+    }
+    let mut app = some_runs();
+    app.read_only = true;
+    press(&mut app, "?");
+    "delete a run".chars().for_each(|c| drop(press(&mut app, &if c == ' ' { "space".to_owned() } else { c.to_string() })));
+    assert_eq!(press(&mut app, "enter"), Outcome::Nothing);
+    assert_shows(&shown(&app, (80, 24)), &["read-only"]);
+    press(&mut app, "esc");
+    assert_eq!(app.over, None);
 }
 
 #[test]

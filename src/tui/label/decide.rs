@@ -31,14 +31,14 @@ pub fn draw(app: &LabelApp, area: Rect, buf: &mut Buffer) {
         _ if app.hidden() => "Decide",
         _ => "Is the claim right?",
     };
-    let right = "one key, then the next sample";
+    let right = if matches!(app.mode, Mode::Typing { .. }) { "" } else { "one key, then the next sample" };
     let texts = Frame { left: title.to_owned(), right: right.to_owned(), ..Frame::default() };
-    let room = boxed(app, app.mode != Mode::Card, texts, area, buf);
+    let room = boxed(app, matches!(app.mode, Mode::Reasons | Mode::Typing { .. }), texts, area, buf);
     let columns = usize::from(room.width);
     let lines = match &app.mode {
         Mode::Reasons => reasons(app, columns),
         Mode::Typing { text, .. } => typing(app, text, columns),
-        Mode::Card | Mode::Help { .. } => options(app, columns),
+        Mode::Card | Mode::Help(_) => options(app, columns),
     };
     panel::put(&lines, room, buf);
 }

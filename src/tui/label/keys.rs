@@ -5,7 +5,14 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::{Effect, Field, LabelApp, Mode, Task, card::reason_key, note, queue::ORDERS};
 use crate::{
     task::{Decision, ErrorKind, Judged, hand_label::Picked},
-    tui::{keymap::Chord, screen},
+    tui::{
+        keymap::Chord,
+        overlay::{
+            Menu,
+            keylist::{self, Entry, Reply},
+        },
+        screen,
+    },
 };
 
 /// When a row of the table applies.
@@ -18,29 +25,46 @@ pub enum When {
     Hidden,
 }
 
-/// Key, word on the hint line (empty: none), meaning, and when. Hints leave from the right.
-pub const KEYS: &[(&str, &str, &str, When)] = &[
-    ("a", "accept", "The claim is right, with the sentence or correction chosen instead, if any", When::Open),
-    ("x", "reject", "Leave the sample out of training; asks why", When::Open),
-    ("0", "no error", "The note has no error", When::Hidden),
-    ("1-5", "type", "The error's type; with the claim in view: right but for the type", When::Always),
-    ("Space", "cannot tell", "No decision either way", When::Always),
-    ("u", "undo", "Take the last decision back; as often as you like, also those of earlier days", When::Always),
-    ("q", "leave", "Leave; every decision is on disk already", When::Always),
-    ("?", "help", "Show or hide this list", When::Always),
-    ("T", "task", "Review the claim, or judge the note blind", When::Always),
-    ("Q", "queue", "Another order: newest, by quadrant, Doctor disagrees, second opinion", When::Always),
-    ("[ ]", "sentence", "Point at another sentence for the next decision", When::Always),
-    ("e", "correction", "Write what the sentence should say", When::Open),
-    ("c", "comment", "A remark that goes with the next decision", When::Always),
-    ("R", "Doctor", "Show what the Doctor's completions say (recorded)", When::Open),
-    ("d", "changes", "Show or hide the changes", When::Open),
-    ("o", "original", "Show or hide the original note", When::Open),
-    ("→ n", "later", "Leave this sample for later", When::Always),
-    ("← b", "", "Back to the sample before it in the queue", When::Always),
-    ("↓↑ jk", "scroll", "Scroll the note; PgDn PgUp by half a page", When::Always),
-    ("U", "redo", "Give a decision again that was taken back", When::Always),
+/// One row of the table. `shown` is how the keys are printed, `press` what Enter in the help presses, spelled as [`Chord::parse`] reads
+/// it (empty: several keys, of which the reader must choose); `hint` is the word on the hint line (empty: none).
+pub struct KeyRow {
+    pub shown: &'static str,
+    pub press: &'static str,
+    pub hint: &'static str,
+    pub doc: &'static str,
+    pub when: When,
+}
+
+const fn row((shown, press): (&'static str, &'static str), hint: &'static str, doc: &'static str, when: When) -> KeyRow {
+    KeyRow { shown, press, hint, doc, when }
+}
+
+/// Every key; hints leave from the right.
+pub const KEYS: &[KeyRow] = &[
+    row(("a", "a"), "accept", "The claim is right, with sentence or correction if chosen", When::Open),
+    row(("x", "x"), "reject", "Leave the sample out of training; asks why", When::Open),
+    row(("0", "0"), "no error", "The note has no error", When::Hidden),
+    row(("1-5", ""), "type", "The error's type; with the claim in view: right but for that", When::Always),
+    row(("Space", "space"), "cannot tell", "No decision either way", When::Always),
+    row(("u", "u"), "undo", "Take the last decision back, as often as you like", When::Always),
+    row(("q", "q"), "leave", "Leave; every decision is on disk already", When::Always),
+    row(("? :", "?"), "help", "Show or hide this list", When::Always),
+    row(("T", "T"), "task", "Review the claim, or judge the note blind", When::Always),
+    row(("Q", "Q"), "queue", "Another order: newest, by quadrant, disputed, second opinion", When::Always),
+    row(("[ ]", "]"), "sentence", "Point at another sentence for the next decision", When::Always),
+    row(("e", "e"), "correction", "Write what the sentence should say", When::Open),
+    row(("c", "c"), "comment", "A remark that goes with the next decision", When::Always),
+    row(("R", "R"), "Doctor", "Show what the Doctor's completions say (recorded)", When::Open),
+    row(("d", "d"), "changes", "Show or hide the changes", When::Open),
+    row(("o", "o"), "original", "Show or hide the original note", When::Open),
+    row(("→ n", "right"), "later", "Leave this sample for later", When::Always),
+    row(("← b", "left"), "", "Back to the sample before it in the queue", When::Always),
+    row(("↓ ↑ j k", "down"), "scroll", "Scroll the note; PgDn and PgUp by half a page", When::Always),
+    row(("U", "U"), "", "Give a decision again that was taken back", When::Always),
 ];
+
+const JUDGE_FIRST: &str = "judge first: 0 no error, 1-5 the error's type, Space cannot tell";
+const CLAIM_SHOWN: &str = "a accepts a clean claim; x rejects a claimed error";
 
 impl LabelApp {
     /// Takes a key.
@@ -60,15 +84,33 @@ impl LabelApp {
             Mode::Card => self.card_key(key.code, control),
             Mode::Reasons => self.reason_key(key.code),
             Mode::Typing { what, text } => self.typing_key(key.code, control, what, text),
-            Mode::Help { top } => {
-                self.mode = match key.code {
-                    KeyCode::Down | KeyCode::Char('j') => Mode::Help { top: (top + 1).min(KEYS.len() - 1) },
-                    KeyCode::Up | KeyCode::Char('k') => Mode::Help { top: top.saturating_sub(1) },
-                    _ => Mode::Card,
-                };
-                None
+            Mode::Help(mut menu) => {
+                self.mode = Mode::Card;
+                match keylist::key(&mut menu, &self.entries(), key) {
+                    Reply::Close => None,
+                    Reply::Press(key) => self.key(key),
+                    Reply::Stay => {
+                        self.mode = Mode::Help(menu);
+                        None
+                    }
+                }
             }
         }
+    }
+
+    /// The table of keys as the help lists it.
+    pub fn entries(&self) -> Vec<Entry> {
+        let why = |row: &KeyRow| match row.when {
+            _ if row.press.is_empty() => {
+                Some("press the digit: 1 diagnosis, 2 management, 3 treatment, 4 pharmacotherapy, 5 causal organism".to_owned())
+            }
+            When::Open if self.hidden() => Some(JUDGE_FIRST.to_owned()),
+            When::Hidden if !self.hidden() => Some(CLAIM_SHOWN.to_owned()),
+            _ => None,
+        };
+        let entry =
+            |row: &KeyRow| Entry { keys: row.shown.to_owned(), doc: row.doc.to_owned(), press: row.press, why_not: why(row) };
+        KEYS.iter().map(entry).collect()
     }
 
     fn card_key(&mut self, code: KeyCode, control: bool) -> Option<Effect> {
@@ -77,7 +119,7 @@ impl LabelApp {
             KeyCode::Char('u') if control => self.scroll(Scroll::PageUp),
             _ if control => {}
             KeyCode::Char('q') => return Some(Effect::Leave),
-            KeyCode::Char('?') => self.mode = Mode::Help { top: 0 },
+            KeyCode::Char('?' | ':') => self.mode = Mode::Help(Menu::searching()),
             KeyCode::Char('u') => return self.undo(),
             KeyCode::Char('U') => return self.redo(),
             KeyCode::Char('T') => self.change_task(),
@@ -98,9 +140,9 @@ impl LabelApp {
             KeyCode::Char(' ') => return self.decide(Decision::Unsure),
             KeyCode::Char(digit @ '1'..='5') => return self.kind_key(ErrorKind::ALL[digit as usize - '1' as usize]),
             KeyCode::Char('0') if self.hidden() => return self.decide(Decision::Judge(Judged::Clean)),
-            KeyCode::Char('0') => self.say("a accepts a clean claim; x rejects a claimed error"),
+            KeyCode::Char('0') => self.say(CLAIM_SHOWN),
             KeyCode::Char('a' | 'x' | 'e' | 'R' | 'd' | 'o') if self.hidden() => {
-                self.say("judge first: 0 no error, 1-5 the error's type, Space cannot tell");
+                self.say(JUDGE_FIRST);
             }
             KeyCode::Char(letter) => return self.open_key(letter),
             _ => {}
@@ -193,6 +235,7 @@ impl LabelApp {
     pub fn paste(&mut self, pasted: &str) {
         match &mut self.mode {
             Mode::Typing { text, .. } => text.extend(pasted.chars().map(|c| if c.is_control() { ' ' } else { c })),
+            Mode::Help(menu) => menu.prompt.get_or_insert_default().insert(pasted),
             _ => self.say("nothing is being written here: pasted text is left alone"),
         }
         self.dirty = true;

@@ -13,7 +13,7 @@ pub mod side;
 
 use std::collections::{HashMap, HashSet};
 
-use super::theme::Theme;
+use super::{overlay::Menu, theme::Theme};
 use crate::{
     store::SampleHead,
     task::{
@@ -46,7 +46,7 @@ impl Task {
 }
 
 /// What keys mean at the moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Mode {
     #[default]
     Card,
@@ -56,9 +56,8 @@ pub enum Mode {
         what: Field,
         text: String,
     },
-    Help {
-        top: usize,
-    },
+    /// The keys: typing searches, Enter presses.
+    Help(Menu),
 }
 
 /// What is being typed.

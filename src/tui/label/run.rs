@@ -35,11 +35,19 @@ pub trait Desk {
     fn look(&mut self) -> anyhow::Result<(Vec<SampleHead>, Vec<Entry>)>;
 }
 
-/// Shows the Label screen until the reader leaves; how many decisions were made.
+/// How the reader left the Label screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    pub n_decisions: usize,
+    /// This process was told to end, or its terminal is gone.
+    pub hung_up: bool,
+}
+
+/// Shows the Label screen until the reader leaves.
 ///
 /// # Errors
 /// No terminal, a terminal that went away, an unknown theme, or samples that cannot be read at all.
-pub fn label(options: &Options, setup: Setup, desk: &mut dyn Desk) -> anyhow::Result<usize> {
+pub fn label(options: &Options, setup: Setup, desk: &mut dyn Desk) -> anyhow::Result<Left> {
     let theme = Theme::choose(options.theme.as_deref(), |name| std::env::var(name).ok())?;
     let (heads, entries) = desk.look()?;
     let standing: Standing = entries.into_iter().collect();
@@ -49,7 +57,7 @@ pub fn label(options: &Options, setup: Setup, desk: &mut dyn Desk) -> anyhow::Re
     let mut keyboard = Keyboard::listen(&sender)?;
     let mut app = LabelApp::new(theme, terminal::size()?, setup, heads, standing, unix_ms());
     let mut next_look = Instant::now() + LOOK;
-    loop {
+    let hung_up = loop {
         feed(&mut app, desk);
         if app.dirty {
             terminal.draw(|frame| {
@@ -63,7 +71,7 @@ pub fn label(options: &Options, setup: Setup, desk: &mut dyn Desk) -> anyhow::Re
         match events.recv_timeout(next_look.saturating_duration_since(Instant::now())) {
             Ok(Event::Key(key)) => {
                 if press(&mut app, desk, key, unix_ms()) {
-                    break;
+                    break false;
                 }
                 if let Some(text) = app.editing.take() {
                     // Nothing but the editor may read the terminal meanwhile, and a panic in between must find it restored.
@@ -82,7 +90,7 @@ pub fn label(options: &Options, setup: Setup, desk: &mut dyn Desk) -> anyhow::Re
             }
             Ok(Event::Paste(text)) => app.paste(&text),
             Ok(Event::Resize(columns, rows)) => (app.size, app.dirty) = ((columns, rows), true),
-            Ok(Event::Hangup) | Err(RecvTimeoutError::Disconnected) => break,
+            Ok(Event::Hangup) | Err(RecvTimeoutError::Disconnected) => break true,
             Ok(_) | Err(RecvTimeoutError::Timeout) => {}
         }
         if Instant::now() >= next_look {
@@ -90,10 +98,10 @@ pub fn label(options: &Options, setup: Setup, desk: &mut dyn Desk) -> anyhow::Re
             look(&mut app, desk);
             next_look = Instant::now() + LOOK;
         }
-    }
+    };
     drop(keyboard);
     drop(guard);
-    Ok(app.session.counts().total())
+    Ok(Left { n_decisions: app.session.counts().total(), hung_up })
 }
 
 /// Passes a key on and carries out what it asks for; true where the reader leaves.

@@ -61,7 +61,7 @@ pub fn draw_session(app: &LabelApp, area: Rect, buf: &mut Buffer) {
     let counts = app.session.counts();
     let total = counts.total();
     let share = |n: usize| number::percent((total > 0).then(|| n as f64 / total as f64));
-    let pace = app.session.per_minute(app.now).map_or_else(String::new, |pace| format!("  {pace:.1} a minute"));
+    let pace = app.session.per_minute(app.now).map_or_else(String::new, |pace| format!("  {pace:.1} a min"));
     let mut lines = vec![Line::raw(format!("done      {total:>4}{pace}"))];
     let rows = [("accept", counts.right), ("amend", counts.mended), ("reject", counts.wrong), ("no answer", counts.unsure)];
     lines.extend(rows.map(|(word, n)| Line::raw(format!("{word:9} {n:>4}  {:>4}", share(n)))));

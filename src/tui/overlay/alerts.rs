@@ -2,7 +2,7 @@
 
 use ratatui::text::Span;
 
-use super::{Sheet, close, is_any, row, walk};
+use super::{Sheet, close, is_any, sheet::row};
 use crate::tui::{
     app::{App, Effect},
     keymap::Chord,
@@ -12,7 +12,7 @@ use crate::tui::{
 
 pub(super) fn key(app: &mut App, chord: Chord) -> Option<Effect> {
     let n = app.live.alerts.len();
-    if walk(app, chord, n) {
+    if app.menu.walk(chord, n) {
         return None;
     }
     if is_any(chord, &["esc", "q", "a", "ctrl-c"]) {
@@ -32,12 +32,15 @@ pub(super) fn sheet(app: &App, columns: usize) -> Sheet {
     let rows = app.live.alerts.iter().rev().enumerate().map(|(i, alert)| {
         let lead = format!("step {:<6} {:8} ", alert.step, cut::clean(alert.kind.as_str()));
         let text = cut::fit(&cut::clean(alert.message.as_str()), columns.saturating_sub(2 + cut::width(&lead)));
-        row(app, i == chosen, vec![Span::styled(lead, dim), Span::styled(text, app.theme.style(Token::Warn))], columns)
+        row(&app.theme, i == chosen, vec![Span::styled(lead, dim), Span::styled(text, app.theme.style(Token::Warn))], columns)
     });
     let rows: Vec<_> = rows.collect();
     let whole = app.live.alerts.iter().rev().nth(chosen).map(|alert| cut::clean(alert.message.as_str()));
     let nothing = "No alarm, no breakpoint and no step given up so far.".to_owned();
     let tail = wrap::plain(&whole.unwrap_or(nothing), app.theme.style(Token::Text), columns);
-    let keys = vec![("Esc", "close"), ("Enter", "that step's rollouts"), ("↑↓", "choose")];
+    let mut keys = vec![("Esc", "close")];
+    if !rows.is_empty() {
+        keys.extend([("Enter", "that step's rollouts"), ("↑↓", "choose")]);
+    }
     Sheet { title: "Alerts".to_owned(), keys, columns, rows, tail, ..Sheet::default() }
 }

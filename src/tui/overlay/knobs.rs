@@ -2,16 +2,18 @@
 
 use ratatui::{crossterm::event::KeyEvent, text::Span};
 
-use super::{Sheet, close, is_any, row, typed, walk};
+use super::{
+    Sheet, is_any,
+    list::{self, Words},
+};
 use crate::{
     attach::Control,
     task::{Knob, knob::FORMS},
     tui::{
         app::{App, Effect},
         keymap::Chord,
-        prompt::{Prompt, Typed},
         theme::Token,
-        widget::{cut, wrap},
+        widget::cut,
     },
 };
 
@@ -25,82 +27,45 @@ fn value(knob: Knob) -> String {
 }
 
 pub(super) fn key(app: &mut App, key: KeyEvent, chord: Chord) -> Option<Effect> {
+    let name = Knob::NAMES.get(app.menu.chosen).copied().unwrap_or_default();
     if app.menu.prompt.is_some() {
-        return write(app, key);
+        return list::write(app, key, |text| format!("{name}={text}").parse().map(|knob| Control::Set { knob }));
     }
-    if walk(app, chord, Knob::NAMES.len()) {
+    if list::walks(app, chord, Knob::NAMES.len(), "P") || !is_any(chord, &["enter"]) {
         return None;
     }
-    if is_any(chord, &["esc", "q", "P", "ctrl-c"]) {
-        close(app);
-        return None;
-    }
-    if is_any(chord, &["enter"]) {
-        app.menu.problem = app.why_not_steer();
-        let now = app.live.steering.knobs.filter(|_| app.menu.problem.is_none());
-        app.menu.prompt = now.and_then(|knobs| knobs.all().get(app.menu.chosen).map(|knob| Prompt::new(&value(*knob))));
-    }
-    None
-}
-
-fn write(app: &mut App, key: KeyEvent) -> Option<Effect> {
-    let prompt = app.menu.prompt.as_mut()?;
-    match prompt.key(key) {
-        Typed::Cancelled => (app.menu.prompt, app.menu.problem) = (None, None),
-        Typed::Changed => app.menu.problem = None,
-        Typed::Nothing => {}
-        Typed::Done => {
-            let name = Knob::NAMES.get(app.menu.chosen)?;
-            match format!("{name}={}", prompt.text()).parse() {
-                Ok(knob) => {
-                    (app.menu.prompt, app.menu.problem) = (None, None);
-                    return Some(Effect::Send(Control::Set { knob }));
-                }
-                Err(problem) => app.menu.problem = Some(problem),
-            }
-        }
-    }
+    let now = app.live.steering.knobs?.all().get(app.menu.chosen).copied()?;
+    list::begin(app, &value(now));
     None
 }
 
 pub(super) fn sheet(app: &App, columns: usize) -> Sheet {
     let steering = &app.live.steering;
-    let dim = app.theme.style(Token::Dim);
-    let mut rows = Vec::new();
-    if let (Some(now), Some(experiment)) = (steering.knobs, steering.experiment) {
-        for (i, (knob, first)) in now.all().into_iter().zip(experiment.all()).enumerate() {
-            let coming: Vec<String> = steering
-                .coming
-                .iter()
-                .filter(|(_, change)| change.name() == knob.name())
-                .map(|(step, change)| format!("{} from step {step}", value(*change)))
-                .collect();
-            let was = if knob == first { String::new() } else { format!("the experiment says {}", value(first)) };
-            let notes: Vec<String> = coming.into_iter().chain(Some(was)).filter(|note| !note.is_empty()).collect();
-            let notes = cut::fit(&notes.join("; "), columns.saturating_sub(2 + NAME_COLUMNS + VALUE_COLUMNS));
-            let spans = vec![
-                Span::raw(cut::pad(knob.name(), NAME_COLUMNS)),
-                Span::styled(cut::pad(&value(knob), VALUE_COLUMNS), app.theme.style(Token::Title)),
-                Span::styled(notes, dim),
-            ];
-            rows.push(row(app, i == app.menu.chosen, spans, columns));
-        }
-    }
-    let mut tail = Vec::new();
-    if let Some(prompt) = &app.menu.prompt {
-        let name = Knob::NAMES.get(app.menu.chosen).copied().unwrap_or_default();
-        tail.push(typed(app, &format!("{name} = "), prompt, columns));
-    }
-    let hint = match (&app.menu.problem, rows.is_empty()) {
-        (Some(problem), _) => wrap::plain(&cut::clean(problem), app.theme.style(Token::Warn), columns),
-        (None, true) => wrap::plain("No trainer has said which values are in force.", dim, columns),
-        (None, false) => wrap::plain(&format!("{FORMS}; a change holds from the next step on"), dim, columns),
+    let known = steering.knobs.zip(steering.experiment);
+    let pairs = known.map(|(now, experiment)| now.all().into_iter().zip(experiment.all()));
+    let rows = pairs.into_iter().flatten().map(|(now, experiment)| spans(app, now, experiment, columns)).collect();
+    let words = Words {
+        title: "Knobs",
+        nothing: "No trainer has said which values are in force.",
+        lead: format!("{} = ", Knob::NAMES.get(app.menu.chosen).copied().unwrap_or_default()),
+        hint: format!("{FORMS}; a change holds from the next step on"),
+        keys: Vec::new(),
+        row_keys: vec![("Enter", "change")],
     };
-    tail.extend(hint);
-    let keys = if app.menu.prompt.is_some() {
-        vec![("Enter", "set"), ("Esc", "give up")]
-    } else {
-        vec![("Enter", "change"), ("↑↓", "choose"), ("Esc", "close")]
-    };
-    Sheet { title: "Knobs".to_owned(), keys, columns, rows, tail, ..Sheet::default() }
+    list::sheet(app, words, rows, columns)
+}
+
+/// Name, value, and where it was or goes.
+fn spans(app: &App, now: Knob, experiment: Knob, columns: usize) -> Vec<Span<'static>> {
+    let coming = app.live.steering.coming.iter().filter(|(_, change)| change.name() == now.name());
+    let mut notes: Vec<String> = coming.map(|(step, change)| format!("{} from step {step}", value(*change))).collect();
+    if now != experiment {
+        notes.push(format!("the experiment says {}", value(experiment)));
+    }
+    let notes = cut::fit(&notes.join("; "), columns.saturating_sub(2 + NAME_COLUMNS + VALUE_COLUMNS));
+    vec![
+        Span::raw(cut::pad(now.name(), NAME_COLUMNS)),
+        Span::styled(cut::pad(&value(now), VALUE_COLUMNS), app.theme.style(Token::Title)),
+        Span::styled(notes, app.theme.style(Token::Dim)),
+    ]
 }

@@ -3,7 +3,10 @@
 
 use ratatui::{crossterm::event::KeyEvent, text::Span};
 
-use super::{Sheet, close, is_any, row, typed, walk};
+use super::{
+    Overlay, Sheet, close, is_any,
+    sheet::{row, typed},
+};
 use crate::tui::{
     action::{ActionRow, rows_of},
     app::{App, Effect},
@@ -61,17 +64,22 @@ fn found(app: &App) -> Vec<Entry> {
     if let Some(row) = command {
         return vec![Entry::Command(row)];
     }
-    let all = rows_of(app.screen).map(Entry::Action).chain(COMMANDS.iter().map(Entry::Command));
-    all.filter(|entry| {
-        let text = format!("{} {} {}", entry.name(), entry.keys(), entry.doc()).to_lowercase();
-        typed.split_whitespace().all(|word| text.contains(word))
-    })
-    .collect()
+    let (actions, commands) = (rows_of(app.screen).map(Entry::Action), COMMANDS.iter().map(Entry::Command));
+    let all: Vec<Entry> = match app.overlay {
+        Some(Overlay::Commands) => commands.chain(actions).collect(),
+        _ => actions.chain(commands).collect(),
+    };
+    all.into_iter()
+        .filter(|entry| {
+            let text = format!("{} {} {}", entry.name(), entry.keys(), entry.doc()).to_lowercase();
+            typed.split_whitespace().all(|word| text.contains(word))
+        })
+        .collect()
 }
 
 pub(super) fn key(app: &mut App, key: KeyEvent, chord: Chord) -> Option<Effect> {
     let entries = found(app);
-    if walk(app, chord, entries.len()) {
+    if app.menu.walk(chord, entries.len()) {
         return None;
     }
     let empty = app.menu.prompt.as_ref().is_none_or(|prompt| prompt.text().is_empty());
@@ -146,7 +154,7 @@ pub(super) fn sheet(app: &App, columns: usize) -> Sheet {
         let style = app.theme.style(if possible { Token::Text } else { Token::Dim });
         let keys = cut::pad(&entry.keys(), KEY_COLUMNS);
         let doc = cut::fit(entry.doc(), columns.saturating_sub(KEY_COLUMNS + 2));
-        row(app, i == chosen, vec![Span::styled(keys, app.theme.style(Token::Key)), Span::styled(doc, style)], columns)
+        row(&app.theme, i == chosen, vec![Span::styled(keys, app.theme.style(Token::Key)), Span::styled(doc, style)], columns)
     });
     let rows = rows.collect();
     let prompt = app.menu.prompt.clone().unwrap_or_default();
@@ -161,7 +169,8 @@ pub(super) fn sheet(app: &App, columns: usize) -> Sheet {
     };
     let mut tail = crate::tui::widget::wrap::plain(&cut::clean(&note), app.theme.style(token), columns);
     tail.truncate(3);
-    let title = format!("Help  {}", app.screen.title());
+    let word = if app.overlay == Some(Overlay::Commands) { "Commands" } else { "Help" };
+    let title = format!("{word}  {}", app.screen.title());
     let keys = vec![("Enter", "run"), ("type", "search"), ("↑↓", "choose"), ("Esc", "close"), ("Tab", "complete")];
-    Sheet { title, keys, columns, head: vec![typed(app, "> ", &prompt, columns)], rows, tail }
+    Sheet { title, keys, columns, head: vec![typed(&app.theme, "> ", &prompt, columns)], rows, tail }
 }

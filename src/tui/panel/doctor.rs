@@ -41,12 +41,19 @@ pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
 fn texts(app: &App, extent: Extent) -> Frame {
     let below = extent.total.saturating_sub(extent.top + extent.visible);
     let state = if app.follow.frozen { "frozen · f follow" } else { "following · f freeze" };
-    let foot = if below > 0 { format!("+{below} lines · End") } else { format!("{state} · ←→ sibling") };
+    let foot = if below > 0 { format!("+{} · End", number::many(below, "line")) } else { format!("{state} · ←→ sibling") };
     let Some(key) = app.follow.watched() else {
         return Frame { left: "Doctor".to_owned(), foot, ..Frame::default() };
     };
     let n_siblings = app.follow.siblings(&app.live).len();
-    let left = format!("Doctor  {}  completion {}/{n_siblings}", cut::clean(&key.sample_id), key.sibling + 1);
+    let id = cut::clean(&key.sample_id);
+    let held_out = is_held_out(app);
+    let left = if held_out {
+        format!("Doctor  held-out note {id}")
+    } else {
+        format!("Doctor  {id}  completion {}/{n_siblings}", key.sibling + 1)
+    };
+    let foot = if held_out && below == 0 { state.to_owned() } else { foot };
     let stream = app.follow.stream(&app.live);
     let right = match stream.and_then(|s| s.rollout.as_ref()) {
         Some(rollout) => format!("{} tokens", rollout.completion.tokens.len()),
@@ -54,6 +61,11 @@ fn texts(app: &App, extent: Extent) -> Frame {
         None => String::new(),
     };
     Frame { left, right, foot }
+}
+
+/// Whether the text on show answers a note that nobody trains on: it has no sample, no siblings and no reward.
+fn is_held_out(app: &App) -> bool {
+    app.follow.stream(&app.live).is_some_and(|stream| stream.rollout.is_none()) && app.follow.sample(&app.live).is_none()
 }
 
 fn writing(app: &App) -> bool {
@@ -110,6 +122,11 @@ fn footer(app: &App, room: Rect) -> Vec<Line<'static>> {
     let verdict = verdict_lines(app, stream, columns);
     let mut lines = vec![rule];
     lines.extend(verdict);
+    if is_held_out(app) {
+        let text = cut::fit("evaluation: graded with the others, once all are read; nothing is learnt from it", columns);
+        lines.push(Line::styled(text, app.theme.style(Token::Dim)));
+        return lines.into_iter().skip(usize::from(room.height < 7)).take(usize::from(room.height).saturating_sub(1)).collect();
+    }
     lines.extend(truth_lines(app, stream, columns, room.height >= ROOMY));
     lines.push(siblings::line(app, columns));
     let keep = usize::from(room.height).saturating_sub(1).min(lines.len());

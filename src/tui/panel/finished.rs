@@ -23,9 +23,13 @@ const NUMBER_COLUMNS: usize = 7;
 
 pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
     let scored: Vec<&Rollout> = app.live.streams.iter().rev().filter_map(|s| s.rollout.as_ref()).collect();
-    let right = format!("{} of {} scored", scored.len(), app.live.streams.len());
+    let right = if scored.is_empty() { String::new() } else { format!("{} of {} scored", scored.len(), app.live.streams.len()) };
     let room = panel::frame(app, Panel::Finished, Frame { left: "Rollouts".to_owned(), right, ..Frame::default() }, area, buf);
     let columns = usize::from(room.width);
+    if scored.is_empty() {
+        let line = Line::styled(cut::fit("no rollout of this step is scored yet", columns), app.theme.style(Token::Dim));
+        return panel::put(&[line], room, buf);
+    }
     let head = format!(
         "{:<ID_COLUMNS$} {:<OUTCOME_COLUMNS$}{:>7}{:>7}{:>7}  claim",
         "sample/sibling", "outcome", "reward", "adv.", "tokens"

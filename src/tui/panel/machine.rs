@@ -12,7 +12,7 @@ use crate::{
         app::App,
         panel::{self, Frame, Panel},
         theme::Token,
-        widget::{cut, gauge, number},
+        widget::{cut, gauge, number, wrap},
     },
 };
 
@@ -22,10 +22,16 @@ pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
     let machine = &app.live.machine;
     let (left, right) = match &machine.gpu {
         Some(gpu) => ("GPU".to_owned(), cut::clean(&gpu.name)),
+        None if app.ended() => ("Machine".to_owned(), String::new()),
         None => ("Machine".to_owned(), "CPU only".to_owned()),
     };
     let room = panel::frame(app, Panel::Machine, Frame { left, right, ..Frame::default() }, area, buf);
     let columns = usize::from(room.width);
+    if app.ended() || *machine == Machine::default() {
+        let text =
+            if app.ended() { "Nobody trains this run, so no machine is at it." } else { "The trainer has not looked yet." };
+        return panel::put(&wrap::plain(text, app.theme.style(Token::Dim), columns), room, buf);
+    }
     let mut lines = Vec::new();
     if let Some(gpu) = &machine.gpu {
         lines.extend(gpu_lines(app, gpu, columns));
@@ -44,8 +50,16 @@ pub fn alike(a: &Machine, b: &Machine) -> bool {
     };
     let gpu = |m: &Machine| {
         m.gpu.as_ref().map(|g| {
-            let memory = [g.memory_used, g.memory_total].map(bytes);
-            (g.name.clone(), share(g.used), memory, g.watts.map(|w| format!("{w:.0}")), g.celsius, g.n_other_processes)
+            let memory = [g.memory_used, g.memory_total, g.memory_ours].map(bytes);
+            (
+                g.name.clone(),
+                share(g.used),
+                memory,
+                g.watts.map(|w| format!("{w:.0}")),
+                g.celsius,
+                g.megahertz,
+                g.n_other_processes,
+            )
         })
     };
     host(a) == host(b) && gpu(a) == gpu(b)
@@ -56,13 +70,18 @@ fn gpu_lines(app: &App, gpu: &Gpu, columns: usize) -> Vec<Line<'static>> {
     let celsius = gpu.celsius.map(|c| format!("{c} °C"));
     let others =
         gpu.n_other_processes.map(|n| if n == 1 { "1 other process".to_owned() } else { format!("{n} other processes") });
-    let facts: Vec<Vec<Span>> =
-        [watts, celsius, others].into_iter().flatten().map(|t| cut::part(t, app.theme.style(Token::Text))).collect();
+    let clock = gpu.megahertz.map(|mhz| format!("{mhz} MHz"));
+    // Whose the memory is, as far as the driver tells.
+    let rest = gpu.memory_used.zip(gpu.memory_ours).map(|(used, ours)| used.saturating_sub(ours));
+    let owners = [("trainer", gpu.memory_ours), ("others", rest)];
+    let owners = owners.into_iter().filter_map(|(who, bytes)| Some(format!("{who} {}", number::bytes(bytes?))));
+    let part = |text: String| cut::part(text, app.theme.style(Token::Text));
+    let facts: Vec<Vec<Span>> = [watts, celsius, clock].into_iter().flatten().map(part).collect();
+    let owners: Vec<Vec<Span>> = owners.chain(others).map(part).collect();
     let mut lines =
         vec![share_line(app, "busy", gpu.used, columns), memory_line(app, "memory", gpu.memory_used, gpu.memory_total, columns)];
-    if !facts.is_empty() {
-        lines.push(cut::segments(facts, "   ", columns));
-    }
+    let whole = [facts, owners].into_iter().filter(|parts| !parts.is_empty());
+    lines.extend(whole.map(|parts| cut::segments(parts, "   ", columns)));
     lines
 }
 

@@ -1,5 +1,6 @@
 //! The panels: each reads the application and fills its rectangle.
 
+pub mod alerts;
 pub mod doctor;
 pub mod finished;
 pub mod log;
@@ -25,7 +26,7 @@ use ratatui::{
 use super::{app::App, theme::Token, widget::cut};
 
 /// Number of panels.
-pub const PANELS: usize = 8;
+pub const PANELS: usize = 9;
 
 /// A panel of the Live screen, in the order Tab walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub enum Panel {
     Doctor,
     Scribe,
     Log,
+    Alerts,
     Step,
     Quadrants,
     Trend,
@@ -41,8 +43,17 @@ pub enum Panel {
 }
 
 impl Panel {
-    pub const ALL: [Panel; PANELS] =
-        [Panel::Doctor, Panel::Scribe, Panel::Log, Panel::Step, Panel::Quadrants, Panel::Trend, Panel::Machine, Panel::Finished];
+    pub const ALL: [Panel; PANELS] = [
+        Panel::Doctor,
+        Panel::Scribe,
+        Panel::Log,
+        Panel::Alerts,
+        Panel::Step,
+        Panel::Quadrants,
+        Panel::Trend,
+        Panel::Machine,
+        Panel::Finished,
+    ];
 
     pub fn index(self) -> usize {
         self as usize
@@ -60,6 +71,7 @@ impl Panel {
             Panel::Scribe | Panel::Trend | Panel::Machine => 6,
             Panel::Step => 9,
             Panel::Log => 3,
+            Panel::Alerts => 4,
             Panel::Finished => 5,
         }
     }
@@ -92,6 +104,7 @@ pub fn draw(app: &App, panel: Panel, area: Rect, buf: &mut Buffer) {
         Panel::Doctor => doctor::draw(app, area, buf),
         Panel::Scribe => scribe::draw(app, area, buf),
         Panel::Log => log::draw(app, area, buf),
+        Panel::Alerts => alerts::draw(app, area, buf),
         Panel::Step => step::draw(app, area, buf),
         Panel::Quadrants => quadrants::draw(app, area, buf),
         Panel::Trend => trend::draw(app, area, buf),

@@ -18,6 +18,7 @@ use crate::{
         widget::{
             cut,
             diff::{self, Change, Piece},
+            number,
             wrap::{self, Run},
         },
     },
@@ -33,8 +34,8 @@ pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
     let below = extent.total.saturating_sub(extent.top + extent.visible);
     let foot = match below {
         0 => "[-deleted-] +inserted+ ⟦error⟧".to_owned(),
-        n if app.focus == Panel::Scribe => format!("+{n} lines  PgDn"),
-        n => format!("+{n} lines"),
+        n if app.focus == Panel::Scribe => format!("+{}  PgDn", number::many(n, "line")),
+        n => format!("+{}", number::many(n, "line")),
     };
     let at = app.live.samples.iter().position(|s| s.id == sample.id);
     let place = match at {

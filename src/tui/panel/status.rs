@@ -13,17 +13,20 @@ use crate::{
         panel::Panel,
         phases,
         screen::{Screen, TABS},
-        theme::Token,
+        theme::{Theme, Token},
         widget::{cut, number},
     },
 };
 
-/// `1·Live 2 Inspect 6 Log`: every screen there is, the present one bright.
-fn tabs(app: &App) -> Vec<Span<'static>> {
-    let tab = |(i, (key, title, screen)): (usize, (char, &'static str, Option<Screen>))| {
-        let (mark, token) = if screen == Some(app.screen) { ('·', Token::Key) } else { (' ', Token::Dim) };
+/// Columns in which a reason can be read.
+const BESIDE: usize = 30;
+
+/// `1·Live 2 Inspect 6 Log`: every screen there is, the one of key `here` bright.
+pub fn tabs(theme: &Theme, here: char) -> Vec<Span<'static>> {
+    let tab = |(i, (key, title, _)): (usize, (char, &'static str, Option<Screen>))| {
+        let (mark, token) = if key == here { ('·', Token::Key) } else { (' ', Token::Dim) };
         let gap = if i == 0 { "" } else { "  " };
-        [Span::raw(gap), Span::styled(format!("{key}{mark}{title}"), app.theme.style(token))]
+        [Span::raw(gap), Span::styled(format!("{key}{mark}{title}"), theme.style(token))]
     };
     TABS.into_iter().enumerate().flat_map(tab).collect()
 }
@@ -33,7 +36,7 @@ pub fn header(app: &App, columns: usize) -> Line<'static> {
     let theme = &app.theme;
     let dim = theme.style(Token::Dim);
     let right = cut::segments(vec![role(app), alerts(app), cut::part("? help", dim)], "  ", columns * 2 / 5);
-    let tabs = tabs(app);
+    let tabs = tabs(theme, app.screen.number());
     let width = |spans: &[Span]| spans.iter().map(|s| cut::width(&s.content)).sum::<usize>();
     let room = columns.saturating_sub(right.width() + 2);
     let (run_id, model) = (cut::clean(&app.live.run_id), cut::clean(&app.live.model));
@@ -104,6 +107,7 @@ pub fn state(app: &App) -> (String, Token) {
         RunState::Pausing => ("~ PAUSING", Token::Warn),
         RunState::Paused => ("‖ PAUSED", Token::Warn),
         RunState::Stopping => ("~ STOPPING", Token::Warn),
+        RunState::Finished if app.falls_short() => ("■ STOPPED", Token::Warn),
         RunState::Finished => ("■ DONE", Token::Correct),
         RunState::Failed => ("✗ FAILED", Token::Fail),
     };
@@ -117,6 +121,7 @@ pub fn facts(app: &App) -> Vec<Vec<Span<'static>>> {
     let text = app.theme.style(Token::Text);
     let mut facts = vec![cut::part(word, app.theme.style(token)), cut::part(step(app), text), cut::part(phase(app), text)];
     facts.extend(turned(app));
+    facts.extend(coming(app));
     if let Some(rate) = rate(app) {
         facts.push(cut::part(format!("{} tok/s", number::count(rate)), text));
     }
@@ -148,13 +153,24 @@ fn turned(app: &App) -> Vec<Vec<Span<'static>>> {
     turned.map(|(knob, _)| cut::part(knob.to_string(), app.theme.style(Token::Warn))).collect()
 }
 
+/// Knobs that will be another from some step on.
+fn coming(app: &App) -> Vec<Vec<Span<'static>>> {
+    let coming = app.live.steering.coming.iter();
+    coming.map(|(step, knob)| cut::part(format!("{knob} from {step}"), app.theme.style(Token::Warn))).collect()
+}
+
 pub fn status(app: &App, columns: usize) -> Line<'static> {
     let mut parts = facts(app);
     // A reason is worth more than figures, and a piece of it more than nothing.
     if let Some(why) = app.live.steering.paused_by.as_ref().filter(|_| app.live.state == RunState::Paused) {
         let at = parts.len().min(3 + turned(app).len());
-        let used: usize = parts[..at].iter().flatten().map(|span| cut::width(&span.content)).sum();
-        let room = columns.saturating_sub(used + 2 * at + 2);
+        let width = |parts: &[Vec<Span>]| {
+            parts.iter().map(|p| p.iter().map(|s| cut::width(&s.content)).sum::<usize>() + 2).sum::<usize>()
+        };
+        let all = columns.saturating_sub(width(&parts[..at]) + 2);
+        // What is coming stays where the reason has room beside it.
+        let beside = all.saturating_sub(width(&coming(app)));
+        let room = if beside >= BESIDE { beside } else { all };
         if room >= 12 {
             parts.insert(at, cut::part(cut::fit(&cut::clean(why.as_str()), room), app.theme.style(Token::Warn)));
         }
@@ -214,7 +230,7 @@ pub fn hints(app: &App, columns: usize) -> Line<'static> {
     let over = app.lost || app.ended();
     if over && app.screen == Screen::Live {
         let mut parts = vec![vec![Span::raw(" "), Span::styled("q", app.theme.style(Token::Key)), Span::raw(" leave")]];
-        if !app.read_only {
+        if !app.read_only && app.falls_short() {
             parts.push(key_word(app, ("Ctrl-R", "resume")));
         }
         parts.extend([(":", "commands"), ("?", "help")].map(|words| key_word(app, words)));
@@ -222,9 +238,14 @@ pub fn hints(app: &App, columns: usize) -> Line<'static> {
         return cut::segments(parts, "  ", columns);
     }
     let mut parts: Vec<Vec<Span>> = Vec::new();
-    if reads(app) {
-        parts.extend([("Esc", "back"), ("↑↓", "scroll")].map(|words| key_word(app, words)));
-    }
+    // What one can do with what is before one's eyes comes before what is always there.
+    let first: &[(&str, &str)] = match app.screen {
+        Screen::Inspect if app.inspect.compared.is_some() => &[("Esc", "back"), ("↑↓", "scroll"), ("←→", "choose")],
+        Screen::Inspect if reads(app) => &[("Esc", "back"), ("↑↓", "scroll"), ("←→", "sibling")],
+        Screen::Charts => &[("↑↓", "chart"), ("←→", "crosshair")],
+        _ => &[],
+    };
+    parts.extend(first.iter().map(|words| key_word(app, *words)));
     if !app.leads() && !app.read_only {
         parts.push(key_word(app, ("W", "take over")));
     }
@@ -271,7 +292,9 @@ fn key_word(app: &App, (key, word): (&'static str, &str)) -> Vec<Span<'static>> 
 }
 
 fn hint(app: &App, row: &ActionRow) -> Option<Vec<Span<'static>>> {
-    if reads(app) && matches!(row.action, Action::Open | Action::Down) {
+    let of_the_list = matches!(row.action, Action::Open | Action::Down | Action::NextSibling | Action::Filter | Action::Sort);
+    let said = app.screen == Screen::Charts && matches!(row.action, Action::Down | Action::CursorRight);
+    if said || reads(app) && of_the_list {
         return None;
     }
     let no_steering = app.why_not(row.action).is_some() || app.lost || app.ended();
@@ -283,7 +306,6 @@ fn hint(app: &App, row: &ActionRow) -> Option<Vec<Span<'static>>> {
         Action::PauseResume if paused => "resume",
         Action::Follow if app.follow.frozen => "follow",
         Action::Zoom if app.zoomed => "unzoom",
-        Action::Down if app.screen == Screen::Charts => "chart",
         Action::Down if app.screen == Screen::Log => "line",
         Action::Down if app.screen == Screen::Inspect && app.inspect.part == Part::List => "choose",
         Action::Down if app.screen == Screen::Live && app.focus == Panel::Scribe => "sample",
@@ -291,7 +313,7 @@ fn hint(app: &App, row: &ActionRow) -> Option<Vec<Span<'static>>> {
         _ => row.hint,
     };
     let keys = match row.action {
-        Action::NextSibling | Action::CursorRight => "←→".to_owned(),
+        Action::NextSibling => "←→".to_owned(),
         Action::Down => "↑↓".to_owned(),
         _ => keymap::label(row.keys.first()?),
     };

@@ -40,7 +40,7 @@ fn steering(app: &App, columns: usize) -> Vec<Line<'static>> {
         lines.extend(wrap::plain(&cut::clean(why.as_str()), app.theme.style(Token::Warn), columns));
     }
     if let Some(knobs) = steering.knobs {
-        let all = format!("T {}  lr {:e}  labels {}", knobs.temperature, knobs.learning_rate, knobs.label_gate);
+        let all = format!("temp {}  lr {:e}  labels {}", knobs.temperature, knobs.learning_rate, knobs.label_gate);
         lines.push(Line::styled(cut::fit(&all, columns), app.theme.style(Token::Dim)));
     }
     for (step, knob) in &steering.coming {

@@ -222,7 +222,7 @@ pub fn cursor(app: &App, rollout: &Rollout, columns: usize) -> Vec<Line<'static>
     let token = completion.tokens[at];
     let p = f64::from(completion.rollout_logprobs[at]);
     let name = spelling(app, token).map_or_else(String::new, |name| format!(" “{name}”"));
-    let head = format!("#{} of {n}{name}, id {token}, log p {p:.3}, p {:.3}", at + 1, p.exp());
+    let head = format!("#{} of {n}{name}, id {token}, log p {}, p {:.3}", at + 1, number::fixed(p, 3), p.exp());
     let runs = [(cut::pad("[ ] token", LABEL_COLUMNS), app.theme.style(Token::Key)), (head, app.theme.style(Token::Title))];
     let mut lines = wrap::wrap(&runs, columns, LABEL_COLUMNS);
     let Some(trace) = &rollout.trace else {
@@ -233,9 +233,11 @@ pub fn cursor(app: &App, rollout: &Rollout, columns: usize) -> Vec<Line<'static>
     let value = |row: &[f32]| row.get(at).map_or(f64::NAN, |v| f64::from(*v));
     let (policy, reference) = (value(&trace.policy_logprobs), value(&trace.reference_logprobs));
     let text = format!(
-        "policy {policy:.3} (drift {:+.4}, ratio {:.3})  reference {reference:.3} (KL {:+.3})  entropy {:.3}",
+        "policy {} (drift {:+.4}, ratio {:.3})  reference {} (KL {:+.3})  entropy {:.3}",
+        number::fixed(policy, 3),
         policy - p,
         (policy - p).exp(),
+        number::fixed(reference, 3),
         p - reference,
         value(&trace.entropies)
     );

@@ -12,7 +12,7 @@ use crate::{
         app::App,
         panel::{self, Frame, Panel},
         theme::Token,
-        widget::{cut, number, spark},
+        widget::{cut, number, spark, wrap},
     },
 };
 
@@ -61,8 +61,16 @@ struct Series {
 
 pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
     let n = app.live.reports.len();
-    let right = if n == 0 { String::new() } else { format!("last {n} steps") };
+    let right = match n {
+        0 => String::new(),
+        1 => "1 step".to_owned(),
+        n => format!("last {n} steps"),
+    };
     let room = panel::frame(app, Panel::Trend, Frame { left: "Trend".to_owned(), right, ..Frame::default() }, area, buf);
+    if n == 0 {
+        let lines = wrap::plain("Figures come with the first step.", app.theme.style(Token::Dim), room.width.into());
+        return panel::put(&lines, room, buf);
+    }
     let series = collect(&app.live);
     let (height, n_series) = (usize::from(room.height), series.len().max(1));
     if height >= n_series.min(ALWAYS) * 3 {

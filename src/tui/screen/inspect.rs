@@ -186,7 +186,7 @@ fn list_frame(app: &App) -> Frame {
         foot.push(format!("{} marked", inspect.marks.len()));
     }
     if inspect.n_new_steps > 0 {
-        foot.push(format!("+{} steps · R", inspect.n_new_steps));
+        foot.push(format!("+{} · R", number::many(inspect.n_new_steps as usize, "step")));
     }
     if inspect.loading {
         foot.push("reading…".to_owned());
@@ -197,7 +197,7 @@ fn list_frame(app: &App) -> Frame {
 fn detail_frame(app: &App, room: Rect) -> Frame {
     let inspect = &app.inspect;
     let below = inspect.page.height().saturating_sub(inspect.top + scrolling(app, room.height.into()));
-    let foot = if below > 0 { format!("+{below} lines · J") } else { String::new() };
+    let foot = if below > 0 { format!("+{} · J", number::many(below, "line")) } else { String::new() };
     if inspect.compared.is_some() {
         return Frame { left: "Compare".to_owned(), right: "Esc back".to_owned(), foot };
     }

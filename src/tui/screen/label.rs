@@ -6,7 +6,7 @@ use ratatui::{
     layout::Rect,
     symbols::border,
     text::{Line, Span},
-    widgets::{Block, Clear, Widget},
+    widgets::{Block, Widget},
 };
 
 use crate::tui::{
@@ -19,6 +19,7 @@ use crate::tui::{
         queue::order_name,
         side,
     },
+    overlay::{keylist, sheet},
     panel::{self, Frame},
     size::Size,
     theme::Token,
@@ -56,8 +57,9 @@ pub fn draw(app: &LabelApp, area: Rect, buf: &mut Buffer) {
     side::draw_history(app, places.history, buf);
     panel::put(&[side::last(app, places.last.width.into())], places.last, buf);
     panel::put(&[hints(app, places.hints.width.into())], places.hints, buf);
-    if let Mode::Help { top } = app.mode {
-        draw_help(app, top, area, buf);
+    if let Mode::Help(menu) = &app.mode {
+        let sheet = keylist::sheet(&app.theme, menu, "Help  Label", &app.entries(), sheet::columns(area));
+        sheet.draw(&app.theme, menu.chosen, area, buf);
     }
 }
 
@@ -224,34 +226,29 @@ fn draw_nothing(app: &LabelApp, area: Rect, buf: &mut Buffer) {
 }
 
 fn hints(app: &LabelApp, columns: usize) -> Line<'static> {
+    let words = |words: &[(&str, &str)]| words.iter().map(|(key, word)| decide::key_word(app, key, word)).collect();
+    let (parts, help) = match &app.mode {
+        Mode::Reasons => (words(&[("a letter", "the reason"), ("Esc", "back")]), Vec::new()),
+        Mode::Typing { .. } => {
+            (words(&[("Enter", "done"), ("Esc", "give up"), ("Ctrl-U", "clear"), ("Ctrl-E", "editor")]), Vec::new())
+        }
+        Mode::Card | Mode::Help(_) => (offered(app), decide::key_word(app, "?", "help")),
+    };
+    let room = if help.is_empty() { 1 } else { 9 };
+    let mut line = cut::segments(parts, "  ", columns.saturating_sub(room));
+    line.spans.insert(0, Span::raw(" "));
+    line.push_span(Span::raw(if help.is_empty() || line.width() <= 1 { "" } else { "  " }));
+    line.spans.extend(help);
+    line
+}
+
+/// The rows of the table that do something now.
+fn offered(app: &LabelApp) -> Vec<Vec<Span<'static>>> {
     let applies = |when: When| match when {
         When::Always => true,
         When::Open => !app.hidden(),
         When::Hidden => app.hidden(),
     };
-    let rows = KEYS.iter().filter(|(_, hint, _, when)| !hint.is_empty() && applies(*when));
-    let parts = rows.map(|(key, hint, _, _)| decide::key_word(app, key, hint)).collect();
-    let mut line = cut::segments(parts, "  ", columns.saturating_sub(1));
-    line.spans.insert(0, Span::raw(" "));
-    line
-}
-
-fn draw_help(app: &LabelApp, top: usize, area: Rect, buf: &mut Buffer) {
-    let rows = u16::try_from(KEYS.len() + 2).unwrap_or(u16::MAX).min(area.height);
-    let columns = area.width.min(96);
-    let over =
-        Rect { x: area.x + (area.width - columns) / 2, y: area.y + (area.height - rows) / 2, width: columns, height: rows };
-    Clear.render(over, buf);
-    let texts = Frame { left: "Keys".to_owned(), foot: "any key closes".to_owned(), ..Frame::default() };
-    let room = boxed(app, true, texts, over, buf);
-    let top = top.min(KEYS.len().saturating_sub(room.height.into()));
-    let lines: Vec<Line> = KEYS
-        .iter()
-        .skip(top)
-        .map(|(key, _, meaning, _)| {
-            let meaning = cut::fit(meaning, usize::from(room.width).saturating_sub(7));
-            Line::from(vec![Span::styled(cut::pad(key, 6), app.theme.style(Token::Key)), Span::raw(format!(" {meaning}"))])
-        })
-        .collect();
-    panel::put(&lines, room, buf);
+    let rows = KEYS.iter().filter(|row| !row.hint.is_empty() && row.hint != "help" && applies(row.when));
+    rows.map(|row| decide::key_word(app, row.shown, row.hint)).collect()
 }

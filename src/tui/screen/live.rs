@@ -129,7 +129,7 @@ fn large(body: Rect) -> Vec<(Panel, Rect)> {
     let (middle, right) = cut_left(rest, rest.width - RIGHT_COLUMNS.min(rest.width / 3));
     let mut left_panels = vec![(Panel::Step, 10), (Panel::Quadrants, 8), (Panel::Machine, 9)];
     if tall {
-        left_panels.push((Panel::Log, body.height));
+        left_panels.extend([(Panel::Alerts, 6), (Panel::Log, body.height)]);
     }
     let mut places = stack(left, &left_panels);
     let finished_rows = if middle.height >= 36 { middle.height / 4 } else { 0 };

@@ -18,8 +18,9 @@ use super::{
 };
 
 /// The screens of an attached client. Only those that are built are here: each has its number in the tab bar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Screen {
+    #[default]
     Live,
     Inspect,
     Charts,

@@ -12,8 +12,9 @@ use ratatui::{
 use crate::{
     store::RunSummary,
     tui::{
-        keymap, panel,
-        runs::{KEYS, RunsApp, state_word},
+        keymap,
+        panel::{self, status},
+        runs::{KEYS, KeyRow, RunsApp, Wish, state_word},
         theme::Token,
         widget::{cut, number, wrap},
     },
@@ -23,6 +24,9 @@ const ID_COLUMNS: usize = 24;
 /// Rows of the figures below the list, and the least height at which they are shown.
 const DETAIL_ROWS: u16 = 6;
 const TALL: u16 = 18;
+/// The least size that has a row for the tabs.
+const TABBED: u16 = 10;
+const TABBED_COLUMNS: usize = 60;
 
 /// Heading, width, and how a run fills it; in the order in which columns are given room.
 type Column = (&'static str, usize, fn(&RunsApp, &RunSummary) -> (String, Token));
@@ -48,8 +52,13 @@ pub fn draw(app: &RunsApp, frame: &mut Frame) {
     let columns = usize::from(area.width);
     let shown = app.shown();
     let detail = if area.height >= TALL && !shown.is_empty() { DETAIL_ROWS } else { 0 };
-    panel::put(&[title(app, &shown, columns), head(app, columns)], Rect { height: 2.min(area.height), ..area }, buf);
-    let list = Rect { y: area.y + 2.min(area.height), height: area.height.saturating_sub(3 + detail), ..area };
+    let mut top = vec![title(app, &shown, columns), head(app, columns)];
+    if area.height >= TABBED && columns >= TABBED_COLUMNS {
+        top.insert(0, tabs(app, columns));
+    }
+    let top_rows = u16::try_from(top.len()).unwrap_or(u16::MAX).min(area.height);
+    panel::put(&top, Rect { height: top_rows, ..area }, buf);
+    let list = Rect { y: area.y + top_rows, height: area.height.saturating_sub(top_rows + 1 + detail), ..area };
     let rows = usize::from(list.height).max(1);
     let top = (app.chosen + 1).saturating_sub(rows);
     let lines: Vec<Line> =
@@ -72,6 +81,22 @@ pub fn draw(app: &RunsApp, frame: &mut Frame) {
     over::draw(app, Rect { height: area.height.saturating_sub(1), ..area }, buf);
 }
 
+/// The same line as on the screens of one run.
+fn tabs(app: &RunsApp, columns: usize) -> Line<'static> {
+    let title = app.theme.style(Token::Title);
+    let name = app.back.as_deref().map_or_else(|| "medserl".to_owned(), cut::clean);
+    let mut parts = vec![cut::part(format!(" {}", cut::fit(&name, columns / 4)), title), status::tabs(&app.theme, '5')];
+    if columns < 90 && cut::width(&name) > 15 {
+        parts.remove(0);
+        parts[0].insert(0, Span::raw(" "));
+    }
+    let help = cut::part("? help", app.theme.style(Token::Dim));
+    let mut line = cut::segments(parts, " · ", columns.saturating_sub(8));
+    line.push_span(Span::raw(" ".repeat(columns.saturating_sub(line.width() + 7))));
+    line.spans.extend(help);
+    line
+}
+
 fn title(app: &RunsApp, shown: &[&RunSummary], columns: usize) -> Line<'static> {
     let dim = app.theme.style(Token::Dim);
     if let Some(prompt) = &app.prompt {
@@ -86,14 +111,9 @@ fn title(app: &RunsApp, shown: &[&RunSummary], columns: usize) -> Line<'static> 
         format!("{} of {} runs", shown.len(), app.runs.len())
     };
     let count = |word: &str| app.runs.iter().filter(|run| state_word(run) == word).count();
-    let mut parts = vec![
-        cut::part(" medserl", app.theme.style(Token::Title)),
-        cut::part("[Runs]", app.theme.style(Token::Key)),
-        cut::part(n, dim),
-        cut::part(app.by.name(), dim),
-    ];
+    let mut parts = vec![cut::part(" Runs", app.theme.style(Token::Key)), cut::part(n, dim), cut::part(app.by.name(), dim)];
     if !app.filter.is_empty() {
-        parts.insert(3, cut::part(format!("/{}", cut::clean(&app.filter)), app.theme.style(Token::Text)));
+        parts.insert(2, cut::part(format!("/{}", cut::clean(&app.filter)), app.theme.style(Token::Text)));
     }
     let running = app.runs.iter().filter(|run| run.alive).count();
     for (n, word, token) in
@@ -118,13 +138,18 @@ fn hints(app: &RunsApp, columns: usize) -> Line<'static> {
     let parts = if app.prompt.is_some() {
         vec![key("Enter", "apply"), key("Esc", "cancel"), key("Ctrl-U", "clear")]
     } else {
-        let offered = KEYS.iter().filter(|row| !(row.hint.is_empty() || app.read_only && row.wish.steers()));
+        let back = |row: &&KeyRow| row.wish != Wish::Close || app.back.is_some();
+        let offered = KEYS.iter().filter(back).filter(|row| !(row.hint.is_empty() || app.read_only && row.wish.steers()));
+        let offered = offered.filter(|row| row.wish != Wish::Help);
         let mut parts: Vec<_> = offered.map(|row| key(&keymap::label(row.keys[0]), row.hint)).collect();
         parts.push(key("↑↓", "choose"));
         parts
     };
-    let mut line = cut::segments(parts, "  ", columns.saturating_sub(1));
+    let help = if app.prompt.is_none() { key("?", "help") } else { Vec::new() };
+    let mut line = cut::segments(parts, "  ", columns.saturating_sub(9));
     line.spans.insert(0, Span::raw(" "));
+    line.push_span(Span::raw(if help.is_empty() || line.width() <= 1 { "" } else { "  " }));
+    line.spans.extend(help);
     line
 }
 

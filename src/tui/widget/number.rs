@@ -5,14 +5,27 @@ pub fn signed(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), |v| if v.is_finite() { format!("{v:+.2}") } else { "NaN".to_owned() })
 }
 
-/// `0.034`, with fewer digits as it grows; `–` where there is none.
+/// `1 step`, `2 steps`.
+pub fn many(n: usize, word: &str) -> String {
+    if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") }
+}
+
+/// With so many decimals, and never `-0.000`.
+pub fn fixed(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    let is_zero = text.bytes().all(|b| matches!(b, b'-' | b'0' | b'.'));
+    if is_zero { text.trim_start_matches('-').to_owned() } else { text }
+}
+
+/// `0.034`, with fewer digits as it grows, `2e-5` where three decimals would say nothing; `–` where there is none.
 pub fn plain(value: Option<f64>) -> String {
     match value {
         None => "–".to_owned(),
         Some(v) if !v.is_finite() => "NaN".to_owned(),
         Some(v) if v.abs() >= 100.0 => format!("{v:.0}"),
         Some(v) if v.abs() >= 10.0 => format!("{v:.1}"),
-        Some(v) => format!("{v:.3}"),
+        Some(v) if v != 0.0 && v.abs() < 0.0005 => format!("{v:.0e}"),
+        Some(v) => fixed(v, 3),
     }
 }
 

@@ -11,8 +11,9 @@ use ratatui::{
 use crate::{
     store::RunSummary,
     tui::{
-        keymap, panel,
-        runs::{KEYS, Over, RunsApp, differences, state_word},
+        overlay::{keylist, sheet},
+        panel,
+        runs::{Over, RunsApp, differences, state_word},
         theme::Token,
         widget::{cut, number},
     },
@@ -22,7 +23,10 @@ pub(super) fn draw(app: &RunsApp, area: Rect, buf: &mut Buffer) {
     let columns = usize::from(area.width.saturating_sub(6));
     match &app.over {
         None => {}
-        Some(Over::Help) => dialog(app, "Keys  Runs", "Esc close", &help(app, columns), area, buf),
+        Some(Over::Help(menu)) => {
+            let sheet = keylist::sheet(&app.theme, menu, "Help  Runs", &app.entries(), sheet::columns(area));
+            sheet.draw(&app.theme, menu.chosen, area, buf);
+        }
         Some(Over::Compare) => dialog(app, "Compare", "Esc close", &comparison(app, columns), area, buf),
         Some(Over::Stop(dir)) => {
             let id = dir.file_name().unwrap_or_default().to_string_lossy();
@@ -42,19 +46,6 @@ pub(super) fn draw(app: &RunsApp, area: Rect, buf: &mut Buffer) {
             dialog(app, &format!("Delete {id}?"), "", &lines, area, buf);
         }
     }
-}
-
-fn help(app: &RunsApp, columns: usize) -> Vec<Line<'static>> {
-    let keys = |keys: &[&str]| keys.iter().map(|key| keymap::label(key)).collect::<Vec<_>>().join(" ");
-    let key_columns = KEYS.iter().map(|row| cut::width(&keys(row.keys))).max().unwrap_or(0) + 2;
-    let line = |row: &crate::tui::runs::KeyRow| {
-        let token = if app.read_only && row.wish.steers() { Token::Dim } else { Token::Text };
-        Line::from(vec![
-            Span::styled(cut::pad(&keys(row.keys), key_columns), app.theme.style(Token::Key)),
-            Span::styled(cut::fit(row.doc, columns.saturating_sub(key_columns)), app.theme.style(token)),
-        ])
-    };
-    KEYS.iter().map(line).collect()
 }
 
 fn stop(app: &RunsApp, columns: usize) -> Vec<Line<'static>> {
