@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     config::{Place, Precision},
     model::{place::cap_memory, policy::MICRO_ROWS},
-    train::bench::{Arithmetic, Bench, Ceilings, Shape, Times, Work, ceilings, peak_memory, reset_peak_memory},
+    train::bench::{Arithmetic, Bench, Ceilings, Shape, Times, Work, ceilings, peak_memory},
 };
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -91,9 +91,6 @@ pub fn run(args: &Args) -> Result<()> {
         completion_tokens: args.completion_tokens,
     };
     let _cap = args.memory_cap.map(|gib| cap_memory(args.device, gib << 30)).transpose()?;
-    let ceilings = ceilings();
-    // The bandwidth measurement reads half a gigabyte, which is no part of the step.
-    reset_peak_memory();
     let mut bench = Bench::new(args.device, shape, precision, work, args.micro_rows)?;
     bench.repeat()?;
     let (mut ours, mut peers) = (Vec::new(), Vec::new());
@@ -106,8 +103,9 @@ pub fn run(args: &Args) -> Result<()> {
         ours,
         peers,
         arithmetic: bench.arithmetic(),
-        ceilings,
+        // The peak first: measuring the bandwidth reads half a gigabyte, which is no part of the step.
         peak: peak_memory(),
+        ceilings: ceilings(),
         gpu_peak: bench.peak_gpu_memory()?,
         weights: bench.weight_bytes(),
     };

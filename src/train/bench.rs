@@ -240,11 +240,6 @@ fn best(tries: usize, mut f: impl FnMut()) -> f64 {
     (0..tries).map(|_| time(&mut f)).fold(f64::INFINITY, f64::min)
 }
 
-/// Forgets the peak so far, where the system allows it (Linux: proc(5), clear_refs).
-pub fn reset_peak_memory() {
-    let _ = fs::write("/proc/self/clear_refs", "5");
-}
-
 /// Peak resident memory of this process so far, bytes; `None` where the system does not tell.
 pub fn peak_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;

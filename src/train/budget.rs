@@ -1,6 +1,6 @@
 //! What an experiment will take before it starts: memory by owner, disk, time. Shapes in, numbers out; reads no file and no clock.
-//! Each line mirrors one allocation of the code it names; the shares that no line can know (allocator, short-lived buffers) are
-//! constants that are estimates, in one place below; how far they were off where it was measured stands in experiments/LOG.md.
+//! Each line mirrors one allocation of the code it names. What no line knows (what the allocator keeps from one phase to the next,
+//! short-lived buffers) is a flat share, and too small for small models: experiments/LOG.md has what was measured.
 
 use serde::Serialize;
 
