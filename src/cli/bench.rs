@@ -103,6 +103,7 @@ pub fn run(args: &Args) -> Result<()> {
         ours,
         peers,
         arithmetic: bench.arithmetic(),
+        decode_gbytes: bench.decode_gbytes(),
         // The peak first: measuring the bandwidth reads half a gigabyte, which is no part of the step.
         peak: peak_memory(),
         ceilings: ceilings(),
@@ -155,10 +156,21 @@ struct Outcome {
     ours: Vec<Times>,
     peers: Vec<Value>,
     arithmetic: Arithmetic,
+    decode_gbytes: f64,
     ceilings: Ceilings,
     peak: Option<u64>,
     gpu_peak: Option<u64>,
     weights: usize,
+}
+
+struct Phase {
+    name: &'static str,
+    /// Median.
+    seconds: f64,
+    gflop: f64,
+    /// Of what the machine can do at best: of its products, or of its memory where that is the narrower of the two.
+    share: f64,
+    peer: Option<f64>,
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -178,15 +190,23 @@ impl Outcome {
         (values.len() == self.peers.len() && !values.is_empty()).then(|| median(values))
     }
 
-    fn phases(&self) -> [(&'static str, f64, f64, Option<f64>); 3] {
+    fn phases(&self) -> [Phase; 5] {
         let a = self.arithmetic;
         let old = self.peer("/phases/old_logprobs/median_s");
         let update = self.peer("/phases/update/median_s");
+        let phase = |name, pick: fn(&Times) -> f64, gflop: f64, peer| {
+            let seconds = self.ours(pick);
+            Phase { name, seconds, gflop, share: gflop / self.ceilings.gflops / seconds, peer }
+        };
+        let decode = phase("decode", |t| t.decode, a.decode, None);
+        let by_memory = self.decode_gbytes / self.ceilings.gbytes / decode.seconds;
         [
-            ("rollout", self.ours(|t| t.rollout), a.rollout, self.peer("/phases/rollout/median_s")),
-            ("reference", self.ours(|t| t.reference), a.reference, self.peer("/phases/ref_logprobs/median_s")),
+            phase("rollout", |t| t.rollout, a.rollout, self.peer("/phases/rollout/median_s")),
+            phase("- prefill", |t| t.prefill, a.prefill, None),
+            Phase { name: "- decode", share: decode.share.max(by_memory), ..decode },
+            phase("reference", |t| t.reference, a.reference, self.peer("/phases/ref_logprobs/median_s")),
             // Ours needs no pass for old log-probs: they are the sampler's own.
-            ("update", self.ours(|t| t.update), a.update, update.zip(old).map(|(a, b)| a + b)),
+            phase("update", |t| t.update, a.update, update.zip(old).map(|(a, b)| a + b)),
         ]
     }
 
@@ -201,9 +221,8 @@ impl Outcome {
             "{:10} {:>9} {:>9} {:>9} {:>8} {:>10} {:>7}",
             "phase", "seconds", "GFLOP", "GFLOP/s", "of best", "peer s", "ratio"
         );
-        for (name, seconds, gflop, peer) in self.phases() {
-            let rate = gflop / seconds;
-            let share = 100.0 * rate / self.ceilings.gflops;
+        for Phase { name, seconds, gflop, share, peer } in self.phases() {
+            let (rate, share) = (gflop / seconds, 100.0 * share);
             let peer = peer.map_or(format!("{:>10} {:>7}", "-", "-"), |p| format!("{p:>10.2} {:>6.2}x", p / seconds));
             println!("{name:10} {seconds:>9.3} {gflop:>9.1} {rate:>9.1} {share:>7.0}% {peer}");
         }
@@ -223,7 +242,10 @@ impl Outcome {
         let phases: Value = self
             .phases()
             .into_iter()
-            .map(|(name, seconds, gflop, peer)| (name.to_owned(), json!({ "median_s": seconds, "gflop": gflop, "peer_s": peer })))
+            .map(|p| {
+                let value = json!({ "median_s": p.seconds, "gflop": p.gflop, "share_of_best": p.share, "peer_s": p.peer });
+                (p.name.trim_start_matches("- ").to_owned(), value)
+            })
             .collect::<serde_json::Map<_, _>>()
             .into();
         json!({

@@ -8,7 +8,11 @@ use candle_core::{Tensor, Var, backprop::GradStore};
 use super::{
     gemma3::Gemma3,
     lora::{Adapter, AdapterView, Projection},
-    ops::logprob::{ENTROPY, LOGPROB},
+    ops::{
+        attention::Attention,
+        logprob::{ENTROPY, LOGPROB},
+        norm::{norm_rows, norm_rows_backward},
+    },
     place::Ops,
     plan::Plan,
     tape::{Buffers, Pass},
@@ -50,6 +54,19 @@ impl TokenBatch {
         self.push(&ids[..1], &[&ids[1..]]);
     }
 
+    /// The rows that predict something, in rising order, and where among them each predicted token finds its own.
+    fn wanted(&self) -> (Vec<u32>, Vec<u32>) {
+        let mut wanted = self.rows.clone();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let at = self.rows.iter().map(|row| wanted.partition_point(|w| w < row) as u32).collect();
+        (wanted, at)
+    }
+
+    fn attention(&self, model: &Gemma3) -> Attention {
+        Attention { heads: model.layer_heads(0), plan: self.plan() }
+    }
+
     /// Rows to compute.
     pub fn n_rows(&self) -> usize {
         self.ids.len()
@@ -85,15 +102,17 @@ impl TokenBatch {
         if model.ops() != Ops::Cpu {
             return self.backward_by_graph(model, adapter, temperature, recompute, slopes, grads);
         }
-        let (plan, view) = (self.plan(), adapter.frozen());
-        let pass = Pass { model, adapter: Some(&view), plan: &plan, positions: &plan.positions() };
+        let (view, (wanted, at)) = (adapter.frozen(), self.wanted());
+        let pass = Pass { model, adapter: Some(&view), positions: &self.plan.positions(), wanted: &wanted };
         // In the pool, so that its threads are the only ones at work and none has to be woken for every product.
-        rayon::scope(|_| self.backward_by(&pass, temperature, recompute, slopes, grads, buffers))
+        rayon::scope(|_| self.backward_by(&pass, &at, temperature, recompute, slopes, grads, buffers))
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn backward_by(
         &self,
         pass: &Pass,
+        at: &[u32],
         temperature: f32,
         recompute: bool,
         slopes: impl FnOnce(&[f32], &[f32]) -> Vec<f32>,
@@ -101,10 +120,11 @@ impl TokenBatch {
         buffers: &mut Buffers,
     ) -> Result<()> {
         let model = pass.model;
-        let mut inputs: Vec<Vec<f32>> = vec![model.embed(&self.ids)?.flatten_all()?.to_vec1()?];
+        let mut attention = self.attention(model);
+        let mut inputs: Vec<Vec<f32>> = vec![model.embed_rows(&self.ids)?];
         let mut tapes = Vec::new();
         for i in 0..model.spec.n_layers() {
-            let (y, tape) = pass.forward(i, &inputs[i], buffers)?;
+            let (y, tape) = pass.forward(i, &inputs[i], &mut attention, buffers)?;
             inputs.push(y);
             if recompute {
                 tape.release(buffers);
@@ -112,19 +132,19 @@ impl TokenBatch {
                 tapes.push(tape);
             }
         }
-        let end = inputs.pop().context("the model has no layers")?;
-        let mut slope = self.head_slope(model, end, temperature, slopes)?;
+        let mut slope = inputs.pop().context("the model has no layers")?;
+        self.head_slope(pass, &mut slope, at, temperature, slopes)?;
         for (i, input) in inputs.into_iter().enumerate().rev() {
             let tape = match tapes.pop() {
                 Some(tape) => tape,
                 None => {
-                    let (y, tape) = pass.forward(i, &input, buffers)?;
+                    let (y, tape) = pass.forward(i, &input, &mut attention, buffers)?;
                     buffers.give([y]);
                     tape
                 }
             };
             let n = 2 * Projection::ALL.len();
-            pass.backward(i, &input, &tape, &mut slope, &mut grads[i * n..(i + 1) * n], buffers)?;
+            pass.backward(i, &input, &tape, &mut slope, &mut attention, &mut grads[i * n..(i + 1) * n], buffers)?;
             tape.release(buffers);
             buffers.give([input]);
         }
@@ -181,19 +201,39 @@ impl TokenBatch {
         Ok(())
     }
 
-    /// The slope of sum(slope · log-prob) by the last layer's output (N, H).
+    /// The slope of sum(slope · log-prob) by the last layer's output (wanted rows, H), in its place.
     fn head_slope(
         &self,
-        model: &Gemma3,
-        end: Vec<f32>,
+        pass: &Pass,
+        end: &mut [f32],
+        at: &[u32],
         temperature: f32,
         slopes: impl FnOnce(&[f32], &[f32]) -> Vec<f32>,
-    ) -> Result<Vec<f32>> {
-        let end = Var::from_vec(end, (self.n_rows(), model.spec.hidden_size), model.device())?;
-        let rows = Tensor::new(self.rows.as_slice(), model.device())?;
-        let stats = model.logprobs(&model.finish(&end.index_select(&rows, 0)?)?, &self.targets, temperature)?;
-        let grads = weighted(&stats, slopes)?.backward()?;
-        Ok(grads.get(end.as_tensor()).context("the last layer has no gradient")?.flatten_all()?.to_vec1()?)
+    ) -> Result<()> {
+        let (model, n) = (pass.model, at.len());
+        let (weight, eps) = (model.final_norm()?, model.spec.norm_eps as f32);
+        let mut normed = vec![0f32; end.len()];
+        norm_rows::<false>(end, &weight, eps, &mut normed);
+        let (head, hidden) = (model.head(n, &self.targets, temperature)?, self.predicting(&normed, at));
+        let stats = head.forward(&hidden)?;
+        let slopes = slopes(&stats[LOGPROB * n..][..n], &stats[ENTROPY * n..][..n]);
+        let (by_token, _) = head.backward(&hidden, &stats, &slopes)?;
+        // A row that predicts several tokens sums their slopes.
+        normed.fill(0.0);
+        let width = model.spec.hidden_size;
+        for (slope, at) in by_token.chunks_exact(width).zip(at) {
+            normed[*at as usize * width..][..width].iter_mut().zip(slope).for_each(|(sum, s)| *sum += s);
+        }
+        let x = end.to_vec();
+        norm_rows_backward::<false>(&x, &normed, &weight, eps, end);
+        Ok(())
+    }
+
+    /// The row of hidden states that predicts each token.
+    fn predicting(&self, hidden: &[f32], at: &[u32]) -> Vec<f32> {
+        let width = hidden.len() / at.iter().max().map_or(1, |last| *last as usize + 1);
+        let rows: Vec<&[f32]> = at.iter().map(|at| &hidden[*at as usize * width..][..width]).collect();
+        rows.concat()
     }
 
     /// Log-prob and entropy of every predicted token, as plain numbers.
@@ -213,20 +253,14 @@ impl TokenBatch {
             let stats = self.forward(model, adapter, temperature)?;
             return Ok((stats.get(LOGPROB)?.to_vec1()?, stats.get(ENTROPY)?.to_vec1()?));
         }
-        let plan = self.plan();
-        let pass = Pass { model, adapter, plan: &plan, positions: &plan.positions() };
+        let (wanted, at) = self.wanted();
+        let pass = Pass { model, adapter, positions: &self.plan.positions(), wanted: &wanted };
         rayon::scope(|_| {
-            let mut x = model.embed(&self.ids)?.flatten_all()?.to_vec1()?;
-            for i in 0..model.spec.n_layers() {
-                let (y, tape) = pass.forward(i, &x, buffers)?;
-                tape.release(buffers);
-                buffers.give([std::mem::replace(&mut x, y)]);
-            }
-            let end = Tensor::from_vec(x, (self.n_rows(), model.spec.hidden_size), model.device())?;
-            let rows = Tensor::new(self.rows.as_slice(), model.device())?;
-            let hidden = model.finish(&end.index_select(&rows, 0)?)?;
-            let stats = model.logprobs(&hidden, &self.targets, temperature)?;
-            Ok((stats.get(LOGPROB)?.to_vec1()?, stats.get(ENTROPY)?.to_vec1()?))
+            let hidden = pass.hidden(&self.ids, &mut self.attention(model), buffers)?;
+            let n = at.len();
+            let stats = model.head(n, &self.targets, temperature)?.forward(&self.predicting(&hidden, &at))?;
+            buffers.give([hidden]);
+            Ok((stats[LOGPROB * n..][..n].to_vec(), stats[ENTROPY * n..][..n].to_vec()))
         })
     }
 }

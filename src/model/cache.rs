@@ -3,18 +3,18 @@
 
 use std::sync::Arc;
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use rayon::prelude::*;
 
 use super::{
-    gemma3::Attend,
     ops::{
-        attention::{Heads, attention},
+        attention::{self, Heads},
         decode::{Attention, Part, STRIDE},
-        simd, with_slice,
+        simd,
     },
     plan::Plan,
     spec::Spec,
+    tape::Attend,
 };
 
 /// Rotated keys and values of one sequence, layer by layer.
@@ -87,25 +87,21 @@ pub struct Prefill<'a> {
 }
 
 impl Attend for Prefill<'_> {
-    fn attend(&mut self, layer: usize, q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads) -> Result<Tensor> {
+    fn attend(&mut self, layer: usize, [q, k, v]: [&[f32]; 3], heads: Heads, out: &mut [f32]) -> Result<()> {
         let width = heads.n_kv_heads * heads.head_dim;
-        with_slice(k, |k| {
-            with_slice(v, |v| {
-                self.caches.par_iter_mut().enumerate().for_each(|(group, cache)| {
-                    let (start, len) = self.plan.group_rows(group);
-                    // The first completion token sees itself and window - 1 tokens before it.
-                    let n_kept = heads.window.map_or(len, |w| len.min(w - 1));
-                    let mut kept = Layer::open(n_kept.max(1), heads);
-                    let rows = (start + len - n_kept) * width..(start + len) * width;
-                    for (k, v) in k[rows.clone()].chunks_exact(width).zip(v[rows].chunks_exact(width)) {
-                        kept.push(k, v, heads);
-                    }
-                    cache.layers[layer] = kept;
-                });
-                Ok(())
-            })
-        })?;
-        attention(q, k, v, heads, self.plan)
+        self.caches.par_iter_mut().enumerate().for_each(|(group, cache)| {
+            let (start, len) = self.plan.group_rows(group);
+            // The first completion token sees itself and window - 1 tokens before it.
+            let n_kept = heads.window.map_or(len, |w| len.min(w - 1));
+            let mut kept = Layer::open(n_kept.max(1), heads);
+            let rows = (start + len - n_kept) * width..(start + len) * width;
+            for (k, v) in k[rows.clone()].chunks_exact(width).zip(v[rows].chunks_exact(width)) {
+                kept.push(k, v, heads);
+            }
+            cache.layers[layer] = kept;
+        });
+        attention::Attention { heads, plan: self.plan.clone() }.forward(q, k, v, out);
+        Ok(())
     }
 }
 
@@ -118,37 +114,28 @@ pub struct Decode<'a> {
 }
 
 impl Attend for Decode<'_> {
-    fn attend(&mut self, layer: usize, q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads) -> Result<Tensor> {
+    fn attend(&mut self, layer: usize, [q, k, v]: [&[f32]; 3], heads: Heads, out: &mut [f32]) -> Result<()> {
         let width = heads.n_kv_heads * heads.head_dim;
         let n_slots = heads.window.map_or(self.max_tokens, |w| w.min(self.max_tokens));
-        with_slice(k, |k| {
-            with_slice(v, |v| {
-                let rows = self.rows.par_iter_mut().zip(k.par_chunks(width).zip(v.par_chunks(width)));
-                rows.with_min_len(8).for_each(|((_, _, own), (k, v))| {
-                    let own = &mut own.layers[layer];
-                    if own.n_slots == 0 {
-                        *own = Layer::open(n_slots, heads);
-                    }
-                    own.push(k, v, heads);
-                });
-                Ok(())
-            })
-        })?;
-        let mut out = vec![0f32; q.elem_count()];
+        let rows = self.rows.par_iter_mut().zip(k.par_chunks(width).zip(v.par_chunks(width)));
+        rows.with_min_len(8).for_each(|((_, _, own), (k, v))| {
+            let own = &mut own.layers[layer];
+            if own.n_slots == 0 {
+                *own = Layer::open(n_slots, heads);
+            }
+            own.push(k, v, heads);
+        });
         let group = heads.n_heads / heads.n_kv_heads * heads.head_dim;
-        with_slice(q, |q| {
-            out.par_chunks_mut(group).zip(q.par_chunks(group)).enumerate().for_each_init(Vec::new, |scores, (i, (out, q))| {
-                let (prompt, prompt_len, own) = &self.rows[i / heads.n_kv_heads];
-                let (prompt, own) = (&prompt.layers[layer], &own.layers[layer]);
-                let first = heads.first_visible(prompt_len + own.n_read - 1);
-                let dropped = prompt_len - prompt.n_kept();
-                let kv_head = i % heads.n_kv_heads;
-                let parts =
-                    [prompt.part(kv_head, first.saturating_sub(dropped), heads.head_dim), own.part(kv_head, 0, heads.head_dim)];
-                simd::run(Attention { q, head_dim: heads.head_dim, scale: heads.scale, parts, scores, out });
-            });
-            Ok(())
-        })?;
-        Tensor::from_vec(out, q.shape(), q.device())
+        out.par_chunks_mut(group).zip(q.par_chunks(group)).enumerate().for_each_init(Vec::new, |scores, (i, (out, q))| {
+            let (prompt, prompt_len, own) = &self.rows[i / heads.n_kv_heads];
+            let (prompt, own) = (&prompt.layers[layer], &own.layers[layer]);
+            let first = heads.first_visible(prompt_len + own.n_read - 1);
+            let dropped = prompt_len - prompt.n_kept();
+            let kv_head = i % heads.n_kv_heads;
+            let parts =
+                [prompt.part(kv_head, first.saturating_sub(dropped), heads.head_dim), own.part(kv_head, 0, heads.head_dim)];
+            simd::run(Attention { q, head_dim: heads.head_dim, scale: heads.scale, parts, scores, out });
+        });
+        Ok(())
     }
 }

@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use super::{
     lora::{AdapterView, Projection},
-    ops::{attention::Heads, matrix::Matrix, rope::RopeTable, with_slice},
+    ops::{attention::Heads, logprob::Head, matrix::Matrix, rope::RopeTable, with_slice},
     place::{Ops, OverPlan, place_matrix},
     plan::Plan,
     portable::rows::Angles,
@@ -204,6 +204,28 @@ impl Gemma3 {
     /// The norm between the last layer and the head, (N, H) → (N, H).
     pub fn finish(&self, x: &Tensor) -> Result<Tensor> {
         self.norm(x, &self.final_norm)
+    }
+
+    /// Scaled embeddings (N, H) as plain rows; frozen weights only.
+    pub fn embed_rows(&self, ids: &[u32]) -> Result<Vec<f32>> {
+        let (mut rows, scale) = (self.embedding.gather(ids)?, (self.spec.hidden_size as f64).sqrt() as f32);
+        rows.iter_mut().for_each(|x| *x *= scale);
+        Ok(rows)
+    }
+
+    /// The final norm's weight.
+    pub fn final_norm(&self) -> Result<Vec<f32>> {
+        self.final_norm.to_vec1()
+    }
+
+    /// The head over `n` plain rows of hidden states.
+    pub fn head(&self, n: usize, targets: &[u32], temperature: f32) -> Result<Head> {
+        Head::new(n, &self.embedding, targets, temperature)
+    }
+
+    /// Logits of plain rows of hidden states (N, H) into `out` (N, V).
+    pub fn logits_into(&self, hidden: &[f32], out: &mut [f32]) -> Result<()> {
+        self.embedding.features_into(hidden, 0..self.spec.vocab_size, 1.0, out)
     }
 
     /// Scaled embeddings (N, H).

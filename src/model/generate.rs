@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use super::{
     alternatives::likeliest,
     cache::{Cache, Decode, Prefill},
+    crew,
     gemma3::Gemma3,
     lora::AdapterView,
     ops::simd,
@@ -19,6 +20,7 @@ use super::{
     plan::Plan,
     portable,
     random::{Purpose, stream, unit},
+    tape::{Attend, Buffers, Pass},
     tokenizer::Tokenizer,
 };
 use crate::task::{Completion, GenerateRequest, Sampling, StopReason, trace::Alternative};
@@ -101,22 +103,16 @@ pub fn generate_tokens(
     let max_slots = source.cache_bytes / Cache::bytes(&source.model.spec, sampling.max_tokens).max(1);
     let mut slots: Vec<Slot> = Vec::new();
     let mut prompts: Vec<Option<Cache>> = requests.iter().map(|_| None).collect();
-    let mut next = 0;
+    let (mut next, mut buffers) = (0, Buffers::default());
     loop {
         let n_active = slots.iter().filter(|s| s.stop.is_none()).count();
         let to = admit(requests, next, n_active, max_slots);
         if to > next {
-            rayon::scope(|_| open(source, requests, next..to, sampling, &mut prompts, &mut slots))?;
+            slots.extend(open(source, requests, next..to, sampling, &mut prompts)?);
             next = to;
         } else {
             let mut active: Vec<&mut Slot> = slots.iter_mut().filter(|s| s.stop.is_none()).collect();
-            // In the pool, so that its threads are the only ones at work and none has to be woken for every product.
-            rayon::scope(|_| {
-                let logits = decode(source, requests, &prompts, &mut active, sampling.max_tokens)?;
-                let rows: Vec<&[f32]> = logits.iter().flat_map(|some| some.chunks(source.model.spec.vocab_size)).collect();
-                draw(&mut active, &rows, sampling, source.stops);
-                anyhow::Ok(())
-            })?;
+            decode(source, requests, &prompts, &mut active, sampling, &mut buffers)?;
         }
         if !watch(&mut slots)? {
             slots.iter_mut().filter(|s| s.stop.is_none()).for_each(|s| s.stop = Some(StopReason::Aborted));
@@ -155,8 +151,23 @@ fn open(
     range: Range<usize>,
     sampling: Sampling,
     prompts: &mut [Option<Cache>],
-    slots: &mut Vec<Slot>,
-) -> Result<()> {
+) -> Result<Vec<Slot>> {
+    let each = range.len().div_ceil(crew::n_workers());
+    let parts = range.clone().step_by(each).zip(prompts[range.clone()].chunks_mut(each)).collect();
+    let opened = crew::side_by_side(parts, |(first, prompts): (usize, &mut [Option<Cache>]), buffers| {
+        rayon::scope(|_| open_part(source, requests, first..first + prompts.len(), sampling, prompts, buffers))
+    });
+    Ok(opened.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+fn open_part(
+    source: Source,
+    requests: &[TokenRequest],
+    range: Range<usize>,
+    sampling: Sampling,
+    prompts: &mut [Option<Cache>],
+    buffers: &mut Buffers,
+) -> Result<Vec<Slot>> {
     let (mut plan, mut ids, mut last) = (Plan::default(), Vec::new(), Vec::new());
     for request in &requests[range.clone()] {
         plan.push_root(request.prompt.len());
@@ -165,19 +176,25 @@ fn open(
     }
     let mut caches = vec![Cache::new(source.model.spec.n_layers()); range.len()];
     let (positions, plan) = (plan.positions(), Arc::new(plan));
-    let mut attend = Prefill { plan: &plan, caches: &mut caches };
-    let hidden = source.model.forward_with(&ids, positions, source.adapter, &mut attend)?;
-    let rows = candle_core::Tensor::new(last.as_slice(), source.model.device())?;
-    let logits: Vec<Vec<f32>> = source.model.logits(&hidden.index_select(&rows, 0)?)?.to_vec2()?;
-    for (request, cache) in range.clone().zip(caches) {
-        prompts[request] = Some(cache);
-    }
-    let first = slots.len();
-    slots.extend(range.clone().flat_map(|r| siblings(source, requests, r)));
-    let mut opened: Vec<&mut Slot> = slots[first..].iter_mut().collect();
-    let rows: Vec<&[f32]> = opened.iter().map(|s| logits[s.request - range.start].as_slice()).collect();
+    let pass = Pass { model: source.model, adapter: source.adapter, positions: &positions, wanted: &last };
+    let logits = logits(&pass, &ids, &mut Prefill { plan: &plan, caches: &mut caches }, buffers)?;
+    prompts.iter_mut().zip(caches).for_each(|(prompt, cache)| *prompt = Some(cache));
+    let mut slots: Vec<Slot> = range.clone().flat_map(|r| siblings(source, requests, r)).collect();
+    let mut opened: Vec<&mut Slot> = slots.iter_mut().collect();
+    let rows: Vec<&[f32]> = logits.chunks_exact(source.model.spec.vocab_size).collect();
+    let rows: Vec<&[f32]> = opened.iter().map(|s| rows[s.request - range.start]).collect();
     draw(&mut opened, &rows, sampling, source.stops);
-    Ok(())
+    buffers.give([logits]);
+    Ok(slots)
+}
+
+/// Logits (wanted rows, V).
+fn logits(pass: &Pass, ids: &[u32], attend: &mut dyn Attend, buffers: &mut Buffers) -> Result<Vec<f32>> {
+    let hidden = pass.hidden(ids, attend, buffers)?;
+    let mut logits = buffers.take(pass.wanted.len() * pass.model.spec.vocab_size);
+    pass.model.logits_into(&hidden, &mut logits)?;
+    buffers.give([hidden]);
+    Ok(logits)
 }
 
 /// The completions of a request before their first token.
@@ -208,41 +225,53 @@ fn release(slots: &mut [Slot], prompts: &mut [Option<Cache>]) {
     prompts.iter_mut().zip(needed).filter(|(_, needed)| !needed).for_each(|(prompt, _)| *prompt = None);
 }
 
-/// Rows a thread must have for itself before each thread decodes its own share instead of a share of every product.
+/// Rows a worker must have for itself before each decodes its own share; fewer take all threads product by product.
 const OWN_ROWS: usize = 24;
 
-/// Logits (V) after the last token of every active completion, some completions at a time.
+/// Draws the next token of every active completion.
 fn decode(
     source: Source,
     requests: &[TokenRequest],
     prompts: &[Option<Cache>],
     active: &mut [&mut Slot],
-    max_tokens: usize,
-) -> Result<Vec<Vec<f32>>> {
-    let (n, threads) = (active.len(), rayon::current_num_threads());
-    let at_once = if n >= OWN_ROWS * threads { n.div_ceil(threads) } else { n };
-    active.par_chunks_mut(at_once).map(|active| decode_rows(source, requests, prompts, active, max_tokens)).collect()
+    sampling: Sampling,
+    buffers: &mut Buffers,
+) -> Result<()> {
+    let (n, workers) = (active.len(), crew::n_workers());
+    if n < OWN_ROWS * workers {
+        // In the pool, so that its threads are the only ones at work and none has to be woken for every product.
+        return rayon::scope(|_| decode_part(source, requests, prompts, active, sampling, buffers));
+    }
+    let parts = active.chunks_mut(n.div_ceil(workers)).collect();
+    let done = crew::side_by_side(parts, |part: &mut [&mut Slot], buffers| {
+        rayon::scope(|_| decode_part(source, requests, prompts, part, sampling, buffers))
+    });
+    done.into_iter().collect()
 }
 
-/// Logits (active, V).
-fn decode_rows(
+fn decode_part(
     source: Source,
     requests: &[TokenRequest],
     prompts: &[Option<Cache>],
     active: &mut [&mut Slot],
-    max_tokens: usize,
-) -> Result<Vec<f32>> {
+    sampling: Sampling,
+    buffers: &mut Buffers,
+) -> Result<()> {
     let ids: Vec<u32> = active.iter().filter_map(|s| s.tokens.last().copied()).collect();
     let length = |s: &Slot| requests[s.request].prompt.len();
-    let positions = active.iter().map(|s| (length(s) + s.tokens.len() - 1) as u32).collect();
+    let positions: Vec<u32> = active.iter().map(|s| (length(s) + s.tokens.len() - 1) as u32).collect();
+    let wanted: Vec<u32> = (0..ids.len() as u32).collect();
     let mut rows = Vec::with_capacity(active.len());
     for slot in active.iter_mut() {
         let prompt = prompts[slot.request].as_ref().context("a completion without its prompt")?;
         rows.push((prompt, length(slot), &mut slot.cache));
     }
-    let mut attend = Decode { rows, max_tokens };
-    let hidden = source.model.forward_with(&ids, Arc::new(positions), source.adapter, &mut attend)?;
-    Ok(source.model.logits(&hidden)?.flatten_all()?.to_vec1()?)
+    let pass = Pass { model: source.model, adapter: source.adapter, positions: &positions, wanted: &wanted };
+    let logits = logits(&pass, &ids, &mut Decode { rows, max_tokens: sampling.max_tokens }, buffers)?;
+    let rows: Vec<&[f32]> = logits.chunks_exact(source.model.spec.vocab_size).collect();
+    draw(active, &rows, sampling, source.stops);
+    buffers.give([logits]);
+    Ok(())
 }
 
 /// Draws one token for every slot from its row of logits.

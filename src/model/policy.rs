@@ -5,6 +5,7 @@ use anyhow::Result;
 use candle_core::Device;
 
 use super::{
+    crew,
     files::{Files, nano_tokenizer},
     gemma3::Gemma3,
     generate::{Source, generate},
@@ -12,6 +13,7 @@ use super::{
     place::{self, Ops},
     room::{OutOfMemory, Room},
     spec::Spec,
+    tape::Buffers,
     tokenizer::Tokenizer,
     weights::Weights,
 };
@@ -44,7 +46,7 @@ pub struct Policy {
     pub commit: Option<String>,
     /// Whether the update keeps only layer inputs and computes each layer twice; see [`super::batch::TokenBatch::backward`].
     pub recompute: bool,
-    /// Rows of one forward and backward in training, about; bounds memory.
+    /// Rows at work at a time in training, about; bounds memory.
     pub micro_rows: usize,
     pub room: Room,
 }
@@ -98,6 +100,26 @@ impl Policy {
     /// What keys and values of everything being written may take; see [`Source::cache_bytes`].
     pub fn cache_bytes(&self) -> usize {
         if self.model.ops() == Ops::Cpu { CACHE_BYTES } else { GPU_CACHE_BYTES }
+    }
+
+    /// Rows of the parts that a batch is computed in, about: on the CPU several are at work at a time and share what
+    /// [`Policy::micro_rows`] allows.
+    pub fn part_rows(&self) -> usize {
+        if self.model.ops() == Ops::Cpu { self.micro_rows.div_ceil(crew::WORKERS) } else { self.micro_rows }
+    }
+
+    /// Computes `n` parts of a batch, side by side on the CPU, and takes the results in order; see [`crew::in_order`].
+    pub fn in_parts<R: Send>(
+        &self,
+        n: usize,
+        f: impl Fn(usize, &mut Buffers) -> Result<R> + Sync,
+        mut take: impl FnMut(usize, R) -> Result<()>,
+    ) -> Result<()> {
+        if self.model.ops() == Ops::Cpu && n > 1 {
+            return crew::in_order(n, f, take);
+        }
+        let mut buffers = Buffers::default();
+        (0..n).try_for_each(|part| take(part, f(part, &mut buffers)?))
     }
 
     /// Asks the device for the memory that a forward and backward over so many token rows take, before it is used.

@@ -2,31 +2,31 @@
 //! [`Gemma3::layer`] under candle's autograd, which adds every gradient to a tensor of zeros and so moves each several times.
 //! `tests/model/adapter.rs` holds the two against each other.
 
-use std::sync::Arc;
-
 use candle_core::Result;
 
 use super::{
     gemma3::Gemma3,
     lora::{AdapterView, Projection},
     ops::{
-        attention::Attention,
+        attention::{Attention, Heads},
         geglu::{geglu_rows, geglu_rows_backward},
         linear::LoraRows,
         norm::{norm_rows, norm_rows_backward},
         rope::rotate,
         with_slice,
     },
-    plan::Plan,
 };
 
 /// Buffers that are used again as they are, so that no memory is cleared or asked for twice.
 #[derive(Default)]
 pub struct Buffers(Vec<Vec<f32>>);
 
+/// More than this is not kept from one batch to the next, bytes.
+const KEPT_BETWEEN: usize = 256 << 20;
+
 impl Buffers {
     /// `n` values, whatever they are.
-    fn take(&mut self, n: usize) -> Vec<f32> {
+    pub fn take(&mut self, n: usize) -> Vec<f32> {
         let fitting = self.0.iter().enumerate().filter(|(_, b)| b.capacity() >= n).min_by_key(|(_, b)| b.capacity());
         let mut buffer = fitting.map(|(i, _)| i).map_or_else(|| Vec::with_capacity(n), |i| self.0.swap_remove(i));
         buffer.resize(n, 0.0);
@@ -34,7 +34,29 @@ impl Buffers {
     }
 
     pub fn give<const N: usize>(&mut self, buffers: [Vec<f32>; N]) {
-        self.0.extend(buffers);
+        self.0.extend(buffers.into_iter().filter(|b| b.capacity() > 0));
+    }
+
+    /// Gives memory back to the system where there is much of it.
+    pub fn trim(&mut self) {
+        if self.0.iter().map(|b| size_of::<f32>() * b.capacity()).sum::<usize>() > KEPT_BETWEEN {
+            self.0.clear();
+        }
+    }
+}
+
+/// Computes one layer's attention from its rotated q (N, heads * hd) and k, and its v (N, kv heads * hd), into `out` (N, heads * hd):
+/// over the rows themselves, or over caches.
+pub trait Attend {
+    fn attend(&mut self, layer: usize, qkv: [&[f32]; 3], heads: Heads, out: &mut [f32]) -> Result<()>;
+}
+
+/// Rows of a plan see each other.
+impl Attend for Attention {
+    fn attend(&mut self, _layer: usize, [q, k, v]: [&[f32]; 3], heads: Heads, out: &mut [f32]) -> Result<()> {
+        self.heads = heads;
+        self.forward(q, k, v, out);
+        Ok(())
     }
 }
 
@@ -75,8 +97,10 @@ pub struct Pass<'a> {
     pub model: &'a Gemma3,
     /// `None` is the base model, which has no gradients here.
     pub adapter: Option<&'a AdapterView>,
-    pub plan: &'a Arc<Plan>,
     pub positions: &'a [u32],
+    /// Rows, in rising order, whose output of the last layer is wanted: nothing after its attention is computed for the others,
+    /// of which only keys and values count.
+    pub wanted: &'a [u32],
 }
 
 impl Pass<'_> {
@@ -84,19 +108,22 @@ impl Pass<'_> {
         self.model.spec.norm_eps as f32
     }
 
-    fn n_rows(&self) -> usize {
-        self.positions.len()
+    /// Rows of a layer's output.
+    fn outputs(&self, layer: usize) -> Option<&[u32]> {
+        let last = layer + 1 == self.model.spec.n_layers() && self.wanted.len() < self.positions.len();
+        last.then_some(self.wanted)
     }
 
     /// Projects rows, and notes x Aᵀ.
     fn project(&self, i: usize, p: Projection, x: &[f32], z: &mut [Vec<f32>; 7], buffers: &mut Buffers) -> Result<Vec<f32>> {
-        let m = p.shape(&self.model.spec).0;
-        let mut y = buffers.take(self.n_rows() * m);
+        let (m, k) = p.shape(&self.model.spec);
+        let n = x.len() / k;
+        let mut y = buffers.take(n * m);
         match self.adapter {
             None => self.model.projection(i, p).features_into(x, 0..m, 1.0, &mut y)?,
             Some(adapter) => self.with_lora(adapter, i, p, |lora| {
                 let z = &mut z[p as usize];
-                *z = buffers.take(self.n_rows() * lora.rank);
+                *z = buffers.take(n * lora.rank);
                 lora.forward(x, &mut y, z)
             })?,
         }
@@ -109,8 +136,22 @@ impl Pass<'_> {
         with_slice(a, |a| with_slice(b, |b| f(&LoraRows { w, a, b, rank, scale })))
     }
 
-    /// Layer `i` on x (N, H) → its output (N, H).
-    pub fn forward(&self, i: usize, x: &[f32], buffers: &mut Buffers) -> Result<(Vec<f32>, Tape)> {
+    /// Final hidden states of the wanted rows, ready for the head, (wanted, H).
+    pub fn hidden(&self, ids: &[u32], attend: &mut dyn Attend, buffers: &mut Buffers) -> Result<Vec<f32>> {
+        let mut x = self.model.embed_rows(ids)?;
+        for i in 0..self.model.spec.n_layers() {
+            let (y, tape) = self.forward(i, &x, attend, buffers)?;
+            tape.release(buffers);
+            buffers.give([std::mem::replace(&mut x, y)]);
+        }
+        let mut y = buffers.take(x.len());
+        norm_rows::<false>(&x, &self.model.final_norm()?, self.eps(), &mut y);
+        buffers.give([x]);
+        Ok(y)
+    }
+
+    /// Layer `i` on x (N, H) → its output (N, H), of the last layer that of the wanted rows.
+    pub fn forward(&self, i: usize, x: &[f32], attend: &mut dyn Attend, buffers: &mut Buffers) -> Result<(Vec<f32>, Tape)> {
         let (layer, eps) = (self.model.norms(i)?, self.eps());
         let mut tape = Tape::default();
         let mut z: [Vec<f32>; 7] = Default::default();
@@ -129,10 +170,19 @@ impl Pass<'_> {
         rotate(&mut tape.q, table, self.positions, 1.0);
         rotate(&mut tape.k, table, self.positions, 1.0);
         tape.mixed = buffers.take(tape.q.len());
-        self.attention(i).forward(&tape.q, &tape.k, &tape.v, &mut tape.mixed);
+        attend.attend(i, [&tape.q, &tape.k, &tape.v], self.model.layer_heads(i), &mut tape.mixed)?;
+        match self.outputs(i) {
+            Some(rows) => {
+                let chosen = choose(&tape.mixed, self.positions.len(), rows, buffers);
+                buffers.give([std::mem::replace(&mut tape.mixed, chosen)]);
+                tape.middle = choose(x, self.positions.len(), rows, buffers);
+            }
+            None => {
+                tape.middle = buffers.take(x.len());
+                tape.middle.copy_from_slice(x);
+            }
+        }
         tape.attention_out = self.project(i, Projection::O, &tape.mixed, &mut z, buffers)?;
-        tape.middle = buffers.take(x.len());
-        tape.middle.copy_from_slice(x);
         norm_rows::<true>(&tape.attention_out, &layer.post_attention, eps, &mut tape.middle);
 
         tape.feedforward_in = normed(&tape.middle, &layer.pre_feedforward, buffers);
@@ -141,25 +191,23 @@ impl Pass<'_> {
         tape.product = buffers.take(tape.gate.len());
         geglu_rows(&tape.gate, &tape.up, &mut tape.product);
         tape.feedforward_out = self.project(i, Projection::Down, &tape.product, &mut z, buffers)?;
-        let mut y = buffers.take(x.len());
+        let mut y = buffers.take(tape.middle.len());
         y.copy_from_slice(&tape.middle);
         norm_rows::<true>(&tape.feedforward_out, &layer.post_feedforward, eps, &mut y);
         tape.z = z;
         Ok((y, tape))
     }
 
-    fn attention(&self, i: usize) -> Attention {
-        Attention { heads: self.model.layer_heads(i), plan: self.plan.clone() }
-    }
-
     /// From the slope of the layer's output to that of its input x, in place; adds the gradients of A and B of all projections to
-    /// `grads` (14 of them, A before B).
+    /// `grads` (14 of them, A before B). `attention` is the forward's.
+    #[allow(clippy::too_many_arguments)]
     pub fn backward(
         &self,
         i: usize,
         x: &[f32],
         tape: &Tape,
-        slope: &mut [f32],
+        slope: &mut Vec<f32>,
+        attention: &mut Attention,
         grads: &mut [Vec<f32>],
         buffers: &mut Buffers,
     ) -> Result<()> {
@@ -169,13 +217,13 @@ impl Pass<'_> {
             let (da, db) = grads[2 * p as usize..].split_at_mut(1);
             self.with_lora(adapter, i, p, |lora| lora.backward(x, &tape.z[p as usize], g, &mut da[0], &mut db[0], add, dx))
         };
-        let mut out = buffers.take(x.len());
+        let mut out = buffers.take(slope.len());
         norm_rows_backward::<false>(&tape.feedforward_out, slope, &layer.post_feedforward, eps, &mut out);
         let mut product = buffers.take(tape.product.len());
         back(Projection::Down, &tape.product, &out, false, &mut product)?;
         let (mut gate, mut up) = (buffers.take(product.len()), buffers.take(product.len()));
         geglu_rows_backward(&tape.gate, &tape.up, &product, &mut gate, &mut up);
-        let mut inner = buffers.take(x.len());
+        let mut inner = buffers.take(slope.len());
         back(Projection::Gate, &tape.feedforward_in, &gate, false, &mut inner)?;
         back(Projection::Up, &tape.feedforward_in, &up, true, &mut inner)?;
         norm_rows_backward::<true>(&tape.middle, &inner, &layer.pre_feedforward, eps, slope);
@@ -184,8 +232,15 @@ impl Pass<'_> {
         norm_rows_backward::<false>(&tape.attention_out, slope, &layer.post_attention, eps, &mut out);
         let mut mixed = buffers.take(tape.mixed.len());
         back(Projection::O, &tape.mixed, &out, false, &mut mixed)?;
+        if let Some(rows) = self.outputs(i) {
+            let spread_mixed = spread(&mixed, self.positions.len(), rows, buffers);
+            let spread_slope = spread(slope, self.positions.len(), rows, buffers);
+            buffers.give([std::mem::replace(&mut mixed, spread_mixed), std::mem::replace(slope, spread_slope), inner]);
+            inner = buffers.take(x.len());
+        }
         let (mut q, mut k, mut v) = (buffers.take(tape.q.len()), buffers.take(tape.k.len()), buffers.take(tape.v.len()));
-        self.attention(i).backward(&tape.q, &tape.k, &tape.v, &mixed, [&mut q, &mut k, &mut v]);
+        attention.heads = self.model.layer_heads(i);
+        attention.backward(&tape.q, &tape.k, &tape.v, &mixed, [&mut q, &mut k, &mut v]);
         let table = self.model.rope_table(i);
         rotate(&mut q, table, self.positions, -1.0);
         rotate(&mut k, table, self.positions, -1.0);
@@ -199,4 +254,25 @@ impl Pass<'_> {
         buffers.give([out, inner, mixed, q, k, v, q_raw, k_raw]);
         Ok(())
     }
+}
+
+/// Some of `n` rows, one after the other.
+fn choose(x: &[f32], n: usize, rows: &[u32], buffers: &mut Buffers) -> Vec<f32> {
+    let width = x.len() / n;
+    let mut chosen = buffers.take(rows.len() * width);
+    for (to, row) in chosen.chunks_exact_mut(width).zip(rows) {
+        to.copy_from_slice(&x[*row as usize * width..(*row as usize + 1) * width]);
+    }
+    chosen
+}
+
+/// The opposite: `n` rows of which the others are zero.
+fn spread(chosen: &[f32], n: usize, rows: &[u32], buffers: &mut Buffers) -> Vec<f32> {
+    let width = chosen.len() / rows.len();
+    let mut x = buffers.take(n * width);
+    x.fill(0.0);
+    for (from, row) in chosen.chunks_exact(width).zip(rows) {
+        x[*row as usize * width..(*row as usize + 1) * width].copy_from_slice(from);
+    }
+    x
 }

@@ -3,7 +3,7 @@
 
 use std::{fs, time::Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -76,7 +76,11 @@ pub struct Work {
 /// One repetition, seconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Times {
+    /// Prefill and decode together.
     pub rollout: f64,
+    /// Until every completion has its first token.
+    pub prefill: f64,
+    pub decode: f64,
     pub reference: f64,
     pub update: f64,
 }
@@ -88,10 +92,13 @@ impl Times {
     }
 }
 
-/// Useful arithmetic of a phase, 10⁹ floating-point operations; recomputed parts are not counted twice.
+/// Arithmetic of a phase, 10⁹ floating-point operations: what the shape asks for, not what is computed. Recomputed parts do not count
+/// twice, and the last layer counts for every row although it is computed only for those that predict something.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Arithmetic {
     pub rollout: f64,
+    pub prefill: f64,
+    pub decode: f64,
     pub reference: f64,
     pub update: f64,
 }
@@ -131,7 +138,7 @@ impl Bench {
     pub fn repeat(&mut self) -> Result<Times> {
         self.round += 1;
         let clock = Instant::now();
-        let slots = self.rollout()?;
+        let (slots, prefill) = self.rollout(clock)?;
         let rollout = clock.elapsed().as_secs_f64();
         let groups = self.trajectories(slots);
         let clock = Instant::now();
@@ -142,10 +149,12 @@ impl Bench {
         let (policy, moments) = (&self.policy, &mut self.moments);
         let report = update(policy, &groups, &reference, &self.algo, 1.0, &schedule, moments, &mut |_, _| ())?;
         ensure!(report.grad_norm.is_finite() && report.n_skipped == 0, "the benchmark's update was skipped");
-        Ok(Times { rollout, reference: reference_s, update: clock.elapsed().as_secs_f64() })
+        let update = clock.elapsed().as_secs_f64();
+        Ok(Times { rollout, prefill, decode: rollout - prefill, reference: reference_s, update })
     }
 
-    fn rollout(&self) -> Result<Vec<Slot>> {
+    /// The completions, and how long after `clock` all of them had begun.
+    fn rollout(&self, clock: Instant) -> Result<(Vec<Slot>, f64)> {
         let pen = Pen::with(&self.policy.model, self.policy.adapter.frozen())?;
         let (model, adapter) = pen.of(&self.policy.model);
         // No token ends a completion, so that every repetition is the same work.
@@ -158,7 +167,14 @@ impl Bench {
         };
         let requests: Vec<TokenRequest> = self.prompts.iter().enumerate().map(request).collect();
         let sampling = Sampling { temperature: 1.0, max_tokens: self.work.completion_tokens };
-        generate_tokens(source, &requests, sampling, &mut |_| Ok(true))
+        let (n, mut prefill) = (self.work.prompts * self.work.completions, None);
+        let slots = generate_tokens(source, &requests, sampling, &mut |slots| {
+            if prefill.is_none() && slots.iter().filter(|s| !s.tokens.is_empty()).count() == n {
+                prefill = Some(clock.elapsed().as_secs_f64());
+            }
+            Ok(true)
+        })?;
+        Ok((slots, prefill.context("a completion never began")?))
     }
 
     fn trajectories(&self, slots: Vec<Slot>) -> Vec<PromptGroup> {
@@ -194,8 +210,21 @@ impl Bench {
         let forward = 2.0 * linear as f64 * rows + attention;
         let heads = 2.0 * head as f64 * predicted;
         let rollout = forward + 2.0 * head as f64 * (w.prompts as f64 + (w.prompts * w.completions) as f64 * (lc - 1.0));
+        let read = 4.0 * (s.n_heads * s.head_dim) as f64 * seen(0, w.prompt_tokens) + 2.0 * (linear as f64 * lp + head as f64);
+        let prefill = w.prompts as f64 * read;
         let update = 2.0 * forward + 2.0 * adapter as f64 * rows + attention + 2.0 * heads;
-        Arithmetic { rollout: rollout / 1e9, reference: (forward + heads) / 1e9, update: update / 1e9 }
+        let [rollout, prefill, reference, update] = [rollout, prefill, forward + heads, update].map(|n| n / 1e9);
+        Arithmetic { rollout, prefill, decode: rollout - prefill, reference, update }
+    }
+
+    /// Memory that decoding reads at least, 10⁹ bytes: all weights for every token of the batch, and what each completion attends to.
+    pub fn decode_gbytes(&self) -> f64 {
+        let (s, w) = (&self.policy.model.spec, self.work);
+        let positions: usize = (w.prompt_tokens..w.prompt_tokens + w.completion_tokens - 1)
+            .map(|p| s.global_layers.iter().map(|g| if *g { p + 1 } else { (p + 1).min(s.sliding_window) }).sum::<usize>())
+            .sum();
+        let cached = 2 * size_of::<f32>() * s.n_kv_heads * s.head_dim * positions * w.prompts * w.completions;
+        ((w.completion_tokens - 1) * self.weight_bytes() + cached) as f64 / 1e9
     }
 
     /// Most bytes of a GPU's memory in use at a time so far; `None` on the CPU.

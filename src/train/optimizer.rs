@@ -50,6 +50,13 @@ impl Gradients {
         Ok(())
     }
 
+    /// Adds the gradients of another part of the batch.
+    pub fn merge(&mut self, part: &Gradients) {
+        for (sum, part) in self.0.iter_mut().zip(&part.0) {
+            sum.iter_mut().zip(part).for_each(|(sum, g)| *sum += g);
+        }
+    }
+
     /// L2 norm of all gradients together, summed in f64 in a fixed order.
     pub fn norm(&self) -> f64 {
         self.0.iter().flatten().map(|g| f64::from(*g) * f64::from(*g)).sum::<f64>().sqrt()

@@ -119,26 +119,41 @@ fn own_thinking(example: &SftExample, written: &str) -> Option<SftExample> {
 
 fn gradients(policy: &Policy, batch: &[(Vec<u32>, Vec<u32>)]) -> Result<(Gradients, f64, u64)> {
     let total: usize = batch.iter().map(|(_, completion)| completion.len()).sum();
-    let mut grads = Gradients::zeros(policy.adapter.vars());
-    let (mut loss_sum, mut buffers) = (0f64, Buffers::default());
-    let mut rest = batch;
-    while !rest.is_empty() {
-        let mut n_rows = 0;
-        let fits = rest.iter().take_while(|(p, c)| {
-            n_rows += p.len() + c.len();
-            n_rows <= policy.micro_rows
-        });
-        let (now, later) = rest.split_at(fits.count().max(1));
-        rest = later;
+    let parts = parts(batch, policy.part_rows());
+    let (mut grads, mut loss) = (Gradients::zeros(policy.adapter.vars()), 0f64);
+    let backward = |part: usize, buffers: &mut Buffers| {
         let mut tokens = TokenBatch::default();
-        now.iter().for_each(|(prompt, completion)| tokens.push(prompt, &[completion]));
+        parts[part].iter().for_each(|(prompt, completion)| tokens.push(prompt, &[completion]));
         policy.reserve(tokens.n_rows())?;
+        let (mut grads, mut loss) = (Gradients::zeros(policy.adapter.vars()), 0f64);
         let slopes = |logprobs: &[f32], _entropies: &[f32]| {
-            loss_sum -= logprobs.iter().map(|l| f64::from(*l)).sum::<f64>() / total as f64;
+            loss = -logprobs.iter().map(|l| f64::from(*l)).sum::<f64>() / total as f64;
             vec![-1.0 / total as f32; logprobs.len()]
         };
         let Policy { model, adapter, recompute, .. } = policy;
-        tokens.backward(model, adapter, 1.0, *recompute, slopes, &mut grads.0, &mut buffers)?;
+        tokens.backward(model, adapter, 1.0, *recompute, slopes, &mut grads.0, buffers)?;
+        Ok((grads, loss))
+    };
+    policy.in_parts(parts.len(), backward, |_, (part_grads, part_loss)| {
+        grads.merge(&part_grads);
+        loss += part_loss;
+        Ok(())
+    })?;
+    Ok((grads, loss, total as u64))
+}
+
+/// Splits examples (prompt, completion) into parts of about so many rows, at least one example each.
+fn parts(mut rest: &[(Vec<u32>, Vec<u32>)], rows: usize) -> Vec<&[(Vec<u32>, Vec<u32>)]> {
+    let mut parts = Vec::new();
+    while !rest.is_empty() {
+        let mut n_rows = 0;
+        let fits = rest.iter().take_while(|(prompt, completion)| {
+            n_rows += prompt.len() + completion.len();
+            n_rows <= rows
+        });
+        let (now, later) = rest.split_at(fits.count().max(1));
+        rest = later;
+        parts.push(now);
     }
-    Ok((grads, loss_sum, total as u64))
+    parts
 }

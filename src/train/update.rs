@@ -64,6 +64,17 @@ struct Sums {
     seen: Vec<(usize, Trace)>,
 }
 
+impl Sums {
+    fn merge(&mut self, part: Sums) {
+        self.loss += part.loss;
+        self.clipped += part.clipped;
+        self.rollout_minus_policy += part.rollout_minus_policy;
+        self.entropy += part.entropy;
+        self.n += part.n;
+        self.seen.extend(part.seen);
+    }
+}
+
 /// Runs all optimizer steps of one policy update. `reference` is that of [`reference_logprobs`]; `progress(rows done, rows in
 /// all)` is called after each micro-batch.
 #[allow(clippy::too_many_arguments)]
@@ -88,23 +99,33 @@ pub fn update(
     let first_of: Vec<usize> = starts(groups);
     let rows_in_all = total_rows(groups, algo);
     let (mut rows_done, mut n_steps) = (0, 0u32);
-    let mut buffers = Buffers::default();
     for epoch in 0..algo.epochs {
         for batch in batches(groups, algo.batch, policy.seed, moments.steps, epoch as u64) {
             let mut grads = Gradients::zeros(policy.adapter.vars());
             let mut sums = Sums::default();
             let lengths: Vec<usize> = batch.iter().flat_map(|g| groups[*g].completions.iter().map(|c| c.tokens.len())).collect();
             let weights = algo.token_weights(&lengths);
-            let mut done = 0;
-            for micro in micro_batches(groups, &batch, policy.micro_rows) {
-                let n: usize = micro.iter().map(|g| groups[*g].completions.len()).sum();
-                let view =
-                    Micro { groups, ids: &micro, per_token: &per_token, first_of: &first_of, weights: &weights[done..done + n] };
-                view.backward(policy, algo, temperature, &mut grads, &mut sums, &mut buffers)?;
-                done += n;
-                rows_done += micro.iter().map(|g| rows(&groups[*g])).sum::<usize>();
-                progress(rows_done, rows_in_all);
-            }
+            let micros = micro_batches(groups, &batch, policy.part_rows());
+            let mut weights = weights.as_slice();
+            let micros: Vec<Micro> = micros
+                .iter()
+                .map(|ids| {
+                    let (own, rest) = weights.split_at(ids.iter().map(|g| groups[*g].completions.len()).sum());
+                    weights = rest;
+                    Micro { groups, ids, per_token: &per_token, first_of: &first_of, weights: own }
+                })
+                .collect();
+            policy.in_parts(
+                micros.len(),
+                |part, buffers| micros[part].backward(policy, algo, temperature, buffers),
+                |part, (part_grads, part_sums)| {
+                    grads.merge(&part_grads);
+                    sums.merge(part_sums);
+                    rows_done += micros[part].ids.iter().map(|g| rows(&groups[*g])).sum::<usize>();
+                    progress(rows_done, rows_in_all);
+                    Ok(())
+                },
+            )?;
             if n_steps == 0 {
                 report.rollout_policy_kl = sums.rollout_minus_policy / sums.n;
                 report.entropy = sums.entropy / sums.n;
@@ -170,14 +191,19 @@ fn episodes<'a>(groups: &'a [PromptGroup], reference: &'a [Vec<f32>]) -> Vec<Epi
 /// Log-probs with the adapter off, one row a completion. Without a KL penalty they only feed the metric, and are computed all the same:
 /// drift from the reference is the first thing to look at when a run goes wrong.
 pub fn reference_logprobs(policy: &Policy, groups: &[PromptGroup], temperature: f32) -> Result<Vec<Vec<f32>>> {
-    let (mut all, mut buffers) = (Vec::new(), Buffers::default());
+    let mut all = Vec::new();
     let ids: Vec<usize> = (0..groups.len()).collect();
-    for micro in micro_batches(groups, &ids, policy.micro_rows) {
-        let batch = token_batch(groups, &micro);
+    let micros = micro_batches(groups, &ids, policy.part_rows());
+    let score = |part: usize, buffers: &mut Buffers| {
+        let batch = token_batch(groups, &micros[part]);
         policy.reserve(batch.n_rows())?;
-        let (logprobs, _) = batch.score_with(&policy.model, None, temperature, &mut buffers)?;
-        all.extend(batch.spans.iter().map(|(first, len)| logprobs[*first..first + len].to_vec()));
-    }
+        let (logprobs, _) = batch.score_with(&policy.model, None, temperature, buffers)?;
+        Ok(batch.spans.iter().map(|(first, len)| logprobs[*first..first + len].to_vec()).collect::<Vec<_>>())
+    };
+    policy.in_parts(micros.len(), score, |_, logprobs| {
+        all.extend(logprobs);
+        Ok(())
+    })?;
     Ok(all)
 }
 
@@ -231,23 +257,17 @@ struct Micro<'a> {
 }
 
 impl Micro<'_> {
-    fn backward(
-        &self,
-        policy: &Policy,
-        algo: &Algo,
-        temperature: f32,
-        grads: &mut Gradients,
-        sums: &mut Sums,
-        buffers: &mut Buffers,
-    ) -> Result<()> {
+    fn backward(&self, policy: &Policy, algo: &Algo, temperature: f32, buffers: &mut Buffers) -> Result<(Gradients, Sums)> {
         let batch = token_batch(self.groups, self.ids);
         policy.reserve(batch.n_rows())?;
+        let (mut grads, mut sums) = (Gradients::zeros(policy.adapter.vars()), Sums::default());
         let slopes = |logprobs: &[f32], entropies: &[f32]| {
             sums.entropy += entropies.iter().map(|e| f64::from(*e)).sum::<f64>();
-            self.slopes(algo, (logprobs, entropies), &batch.spans, sums)
+            self.slopes(algo, (logprobs, entropies), &batch.spans, &mut sums)
         };
         let Policy { model, adapter, recompute, .. } = policy;
-        batch.backward(model, adapter, temperature, *recompute, slopes, &mut grads.0, buffers)
+        batch.backward(model, adapter, temperature, *recompute, slopes, &mut grads.0, buffers)?;
+        Ok((grads, sums))
     }
 
     /// Slope of the weighted loss for every predicted token.

@@ -23,18 +23,15 @@ const LOG_SUM_EXP: usize = 2;
 /// h (N, K), w (V, K), targets (N) → (3, N): log-prob of the target, entropy, log-sum-exp, all of softmax(h Wᵀ / temperature), in nats.
 /// Only the log-prob row carries a gradient; an entropy bonus is deliberately not offered.
 pub fn linear_logprob(h: &Tensor, w: &Matrix, targets: &[u32], temperature: f32) -> Result<Tensor> {
-    let (n, v) = (h.dim(0)?, w.dims()?.0);
-    if targets.len() != n || targets.iter().any(|t| *t as usize >= v) {
-        candle_core::bail!("{} targets for {n} rows over a vocabulary of {v}", targets.len());
-    }
-    let head = Head { targets: Arc::new(targets.to_vec()), inverse_temperature: 1.0 / temperature, w: w.clone() };
+    let head = Head::new(h.dim(0)?, w, targets, temperature)?;
     match w.variable() {
         Some(w) => h.contiguous()?.apply_op2(w, Trainable(head)),
         None => h.contiguous()?.apply_op1(Frozen(head)),
     }
 }
 
-struct Head {
+/// The head over the rows of one batch; [`linear_logprob`] in plain rows.
+pub struct Head {
     targets: Arc<Vec<u32>>,
     inverse_temperature: f32,
     w: Matrix,
@@ -52,7 +49,17 @@ struct RowSum {
 }
 
 impl Head {
-    fn forward(&self, h: &[f32]) -> Result<Vec<f32>> {
+    /// For `n` rows, each with its target.
+    pub fn new(n: usize, w: &Matrix, targets: &[u32], temperature: f32) -> Result<Head> {
+        let v = w.dims()?.0;
+        if targets.len() != n || targets.iter().any(|t| *t as usize >= v) {
+            candle_core::bail!("{} targets for {n} rows over a vocabulary of {v}", targets.len());
+        }
+        Ok(Head { targets: Arc::new(targets.to_vec()), inverse_temperature: 1.0 / temperature, w: w.clone() })
+    }
+
+    /// h (N, K) → log-probs, entropies and log-sum-exps (3, N).
+    pub fn forward(&self, h: &[f32]) -> Result<Vec<f32>> {
         let (n, (v, _)) = (self.targets.len(), self.w.dims()?);
         let mut rows = vec![RowSum { max: f32::NEG_INFINITY, sum: 0.0, weighted: 0.0, target: 0.0 }; n];
         let mut logits = vec![0f32; n * CHUNK.min(v)];
@@ -81,7 +88,7 @@ impl Head {
     }
 
     /// Returns dh (N, K) and, where the weight is trained, dw (V, K). `stats` is the forward result, `grad` its gradient.
-    fn backward(&self, h: &[f32], stats: &[f32], grad: &[f32]) -> Result<(Vec<f32>, Vec<f32>)> {
+    pub fn backward(&self, h: &[f32], stats: &[f32], grad: &[f32]) -> Result<(Vec<f32>, Vec<f32>)> {
         let (n, (v, k)) = (self.targets.len(), self.w.dims()?);
         let wants_weight = self.w.variable().is_some();
         let mut dh = vec![0f32; n * k];
