@@ -17,8 +17,9 @@ use super::{
     weights::Weights,
 };
 
-/// Merged copies of the projections larger than this are not made, bytes.
-pub const MERGE_BELOW: usize = 1 << 30;
+/// Merged copies of the projections larger than this are not made, bytes: making one reads and writes all of them, which a larger model
+/// gets back only after hundreds of tokens.
+pub const MERGE_BELOW: usize = 128 << 20;
 
 /// One decoder layer's weights; projections are (out, in).
 #[derive(Clone, Debug)]

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use hf_hub::{CacheRepo, RepoType};
 use rustix::fs::{FlockOperation, flock};
 
 use super::Repo;
@@ -73,16 +74,19 @@ impl Settings {
     }
 }
 
-/// The folders of one repository.
+/// The folders of one repository, laid out by `hf_hub`; what it leaves out (absent files, locks, partial blobs) is as in Python.
 pub struct Cache {
+    hub: CacheRepo,
     root: PathBuf,
     locks: PathBuf,
 }
 
 impl Cache {
     pub fn new(settings: &Settings, repo: &Repo) -> Cache {
-        let name = format!("models--{}", repo.id.replace('/', "--"));
-        Cache { root: settings.cache.join(&name), locks: settings.cache.join(".locks").join(&name) }
+        let hub = hf_hub::Repo::with_revision(repo.id.clone(), RepoType::Model, repo.revision.clone());
+        let name = hub.folder_name();
+        let (root, locks) = (settings.cache.join(&name), settings.cache.join(".locks").join(&name));
+        Cache { hub: hf_hub::Cache::new(settings.cache.clone()).repo(hub), root, locks }
     }
 
     /// The commit a revision stood for when it was fetched; `None` where it never was.
@@ -102,11 +106,12 @@ impl Cache {
         if repo.is_pinned() {
             return Ok(());
         }
-        write(&self.root.join("refs").join(&repo.revision), commit)
+        let cannot = || format!("cannot write the reference {} into {}", repo.revision, self.root.display());
+        self.hub.create_ref(commit).with_context(cannot)
     }
 
     pub fn snapshot(&self, commit: &str) -> PathBuf {
-        self.root.join("snapshots").join(commit)
+        self.hub.pointer_path(commit)
     }
 
     pub fn has(&self, commit: &str, file: &str) -> bool {

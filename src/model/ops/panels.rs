@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::{
     simd,
-    tile::{Tiles, WIDTH},
+    tile::{AHEAD, Tiles, WIDTH},
 };
 
 /// Input values of one output feature that share a scale in an 8- or 4-bit matrix.
@@ -168,13 +168,13 @@ impl Panels {
         let x_row = self.cols;
         if let Values::F32(all) = &self.values {
             let panel = &all[panel * self.cols * WIDTH..(panel + 1) * self.cols * WIDTH];
-            return simd::run(Tiles { panel, x, x_row, rows, out, out_row, add: false });
+            return simd::run(Tiles { panel, x, x_row, rows, out, out_row, add: false, ahead: AHEAD });
         }
         for from in (0..self.cols).step_by(DEPTH) {
             let to = (from + DEPTH).min(self.cols);
             let wide = &mut wide[..(to - from) * WIDTH];
             self.widen(panel, from, to, wide);
-            simd::run(Tiles { panel: wide, x: &x[from..], x_row, rows, out, out_row, add: from > 0 });
+            simd::run(Tiles { panel: wide, x: &x[from..], x_row, rows, out, out_row, add: from > 0, ahead: 0 });
         }
     }
 
@@ -207,9 +207,12 @@ impl Panels {
                 self.meet(panels.start + task * each + i, x, n, &mut wide, part, WIDTH);
             }
         });
-        for (p, part) in parts.chunks_exact(n * WIDTH).enumerate() {
-            put(part, p, out.len() / n, scale, out);
-        }
+        let m = out.len() / n;
+        out.par_chunks_mut(m).enumerate().for_each(|(row, out)| {
+            for (p, part) in parts.chunks_exact(n * WIDTH).enumerate() {
+                put(&part[row * WIDTH..(row + 1) * WIDTH], p, m, scale, out);
+            }
+        });
     }
 
     /// The same on this thread alone, block of rows by block of rows.
