@@ -7,6 +7,7 @@ mod generation;
 mod gradients;
 mod hub;
 mod matrix;
+mod oracle;
 mod ops;
 mod plain;
 mod portable;

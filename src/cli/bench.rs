@@ -53,7 +53,10 @@ pub struct Args {
     prompt_tokens: usize,
     #[arg(long, default_value_t = 64)]
     completion_tokens: usize,
-    /// Token rows of one forward and backward in the update
+    /// Words of the vocabulary, where not the shape's own
+    #[arg(long)]
+    vocab: Option<usize>,
+    /// Token rows at work at a time in the update
     #[arg(long, default_value_t = MICRO_ROWS)]
     micro_rows: usize,
     /// Repetitions after one to warm up
@@ -91,7 +94,9 @@ pub fn run(args: &Args) -> Result<()> {
         completion_tokens: args.completion_tokens,
     };
     let _cap = args.memory_cap.map(|gib| cap_memory(args.device, gib << 30)).transpose()?;
-    let mut bench = Bench::new(args.device, shape, precision, work, args.micro_rows)?;
+    let mut spec = shape.spec();
+    spec.vocab_size = args.vocab.unwrap_or(spec.vocab_size);
+    let mut bench = Bench::new(args.device, spec, precision, work, args.micro_rows)?;
     bench.repeat()?;
     let (mut ours, mut peers) = (Vec::new(), Vec::new());
     for _ in 0..args.reps {
@@ -250,7 +255,7 @@ impl Outcome {
             .into();
         json!({
             "shape": format!("{:?}", args.shape).to_lowercase(), "precision": format!("{:?}", args.precision).to_lowercase(),
-            "device": args.device, "work": work, "micro_rows": args.micro_rows, "threads": rayon::current_num_threads(), "phases": phases,
+            "device": args.device, "vocab": args.vocab, "work": work, "micro_rows": args.micro_rows, "threads": rayon::current_num_threads(), "phases": phases,
             "repetitions": self.ours, "step_s": self.ours(Times::step), "peer_step_s": self.peer("/step_s"),
             "ceilings": self.ceilings, "peak_bytes": self.peak, "peak_gpu_bytes": self.gpu_peak, "weight_bytes": self.weights, "peers": self.peers,
         })

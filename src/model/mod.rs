@@ -22,7 +22,7 @@ pub mod portable;
 pub mod random;
 pub mod room;
 pub mod spec;
-mod tape;
+pub mod tape;
 pub mod template;
 pub mod tokenizer;
 pub mod weights;

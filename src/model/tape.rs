@@ -22,7 +22,7 @@ use super::{
 pub struct Buffers(Vec<Vec<f32>>);
 
 /// More than this is not kept from one batch to the next, bytes.
-const KEPT_BETWEEN: usize = 256 << 20;
+pub const KEPT_BETWEEN: usize = 256 << 20;
 
 impl Buffers {
     /// `n` values, whatever they are.

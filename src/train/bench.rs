@@ -114,12 +114,11 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub fn new(place: Place, shape: Shape, precision: Precision, work: Work, micro_rows: usize) -> Result<Bench> {
+    pub fn new(place: Place, spec: Spec, precision: Precision, work: Work, micro_rows: usize) -> Result<Bench> {
         ensure!(
-            work.prompts * work.completions > 0 && work.prompt_tokens > 0 && work.completion_tokens > 1,
+            work.prompts * work.completions > 0 && work.prompt_tokens > 0 && work.completion_tokens > 1 && spec.vocab_size > 1,
             "no work to measure"
         );
-        let spec = shape.spec();
         let vocab = spec.vocab_size;
         let prompt = |i: usize| {
             let draws = random::uniform(7, i as u64, work.prompt_tokens, 0.5);

@@ -8,10 +8,12 @@ use super::algo::Algo;
 use crate::{
     config::{Precision, RunConfig},
     model::{
+        crew,
         gemma3::MERGE_BELOW,
         lora::Projection,
         policy::{CACHE_BYTES, MICRO_ROWS},
         spec::Spec,
+        tape,
     },
 };
 
@@ -26,7 +28,7 @@ const EVAL_CHUNK: usize = 64;
 /// Prompt rows read in one forward; see `model::generate`.
 const PREFILL_ROWS: usize = 2048;
 /// Vocabulary rows per chunk of the head; see `model::ops::logprob`.
-const HEAD_CHUNK: usize = 2048;
+const HEAD_CHUNK: usize = 512;
 
 /// Where the tensors lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -71,7 +73,10 @@ pub struct Load {
     pub held_out: usize,
     /// Examples of a warm-up batch; 0 without one.
     pub warmup_batch: usize,
+    /// Rows at work at a time in the update, about.
     pub micro_rows: usize,
+    /// Parts of a batch that are at work at a time; see `model::crew`.
+    pub workers: usize,
     /// Passes over the rollouts of a step.
     pub epochs: usize,
     /// Bytes that keys and values may take together; what does not fit waits for a free place.
@@ -91,6 +96,7 @@ impl Load {
             held_out: config.eval.notes,
             warmup_batch: if config.sft.notes > 0 { config.sft.batch } else { 0 },
             micro_rows: MICRO_ROWS,
+            workers: if target == Target::Gpu { 1 } else { crew::n_workers() },
             epochs: Algo::resolve(&config.algo).epochs,
             kv_bytes: if target == Target::Gpu { GPU_KV_BYTES } else { CACHE_BYTES as u64 },
         }
@@ -205,18 +211,16 @@ pub fn memory(spec: &Spec, load: &Load, target: Target, stored_f32: bool) -> Mem
         phases.push(cut.generation("scribe", n, 1, load.scribe_tokens));
     }
     phases.push(writes(cut.generation("doctor", load.samples, load.completions, load.completion_tokens)));
-    let group = load.group_rows();
-    let groups = (load.micro_rows as f64 / group).floor().clamp(1.0, load.samples as f64);
-    let predicted = groups * (load.completions * load.completion_tokens) as f64;
-    phases.push(cut.update("update", groups * group, predicted, adapter));
+    let predicted = (load.completions * load.completion_tokens) as f64;
+    phases.push(cut.update("update", load.samples, load.group_rows(), predicted, adapter));
     if load.warmup_batch > 0 {
         let row = load.prompt.mean + load.completion_tokens as f64;
-        let examples = (load.micro_rows as f64 / row).floor().clamp(1.0, load.warmup_batch as f64);
-        phases.push(cut.update("warm-up", examples * row, examples * load.completion_tokens as f64, adapter));
+        phases.push(cut.update("warm-up", load.warmup_batch, row, load.completion_tokens as f64, adapter));
     }
     if load.held_out > 0 {
         phases.push(writes(cut.generation("evaluation", load.held_out.min(EVAL_CHUNK), 1, load.completion_tokens)));
     }
+    cut.keep_buffers(&mut phases);
     Memory { target, always, phases }
 }
 
@@ -288,12 +292,19 @@ impl Cut<'_> {
         Phase { name, lines }
     }
 
-    fn update(&self, name: &'static str, rows: f64, predicted: f64, adapter: f64) -> Phase {
+    /// The update over `n` groups of `group` rows that predict `predicted` tokens each, so many of them at a time as fit.
+    fn update(&self, name: &'static str, n: usize, group: f64, predicted: f64, adapter: f64) -> Phase {
         let spec = self.spec;
+        let part_rows = if self.target == Target::Gpu { self.load.micro_rows } else { self.load.micro_rows / crew::WORKERS };
+        let groups = (part_rows as f64 / group).floor().clamp(1.0, n.max(1) as f64);
+        let parts = (n as f64 / groups).ceil().clamp(1.0, self.load.workers as f64);
+        let (rows, predicted) = (parts * groups * group, parts * groups * predicted);
         let recompute = self.target == Target::Gpu || recomputes(spec);
         let a_row = spec.activation_bytes_a_row() as f64;
         let hidden = 4.0 * spec.hidden_size as f64;
-        let mut lines = vec![line("gradients", 4.0 * adapter, "of the adapter, f32".into())];
+        // Each part sums its own, and one is waiting to be added.
+        let sums = if self.target == Target::Gpu { 1.0 } else { parts + 2.0 };
+        let mut lines = vec![line("gradients", sums * 4.0 * adapter, format!("of the adapter, f32, {sums:.0} times"))];
         if recompute {
             lines.push(line(
                 "layer inputs",
@@ -303,7 +314,7 @@ impl Cut<'_> {
             let layer = rows * a_row / spec.n_layers() as f64;
             lines.push(line("one layer computed twice", LAYER_COPIES * layer, "its activations and their gradients".into()));
         } else {
-            lines.push(line("activations", ACTIVATION_SHARE * rows * a_row, format!("{rows:.0} rows, every layer")));
+            lines.push(line(ACTIVATIONS, ACTIVATION_SHARE * rows * a_row, format!("{rows:.0} rows, every layer")));
             lines.push(line("backward", rows * self.forward_row(), "of the layer at hand".into()));
         }
         let chunk = 4.0 * HEAD_CHUNK.min(spec.vocab_size) as f64;
@@ -316,11 +327,23 @@ impl Cut<'_> {
         Phase { name, lines }
     }
 
+    /// On the CPU the buffers of small updates are kept for the next step, while other phases write.
+    fn keep_buffers(&self, phases: &mut [Phase]) {
+        let activations = phases.iter().flat_map(|p| &p.lines).filter(|l| l.what == ACTIVATIONS).map(|l| l.bytes).max();
+        let kept = activations.filter(|bytes| *bytes < (self.load.workers * tape::KEPT_BETWEEN) as u64).unwrap_or(0);
+        let writing = phases.iter_mut().filter(|p| p.lines.iter().all(|l| l.what != ACTIVATIONS));
+        if self.target == Target::Cpu && kept > 0 {
+            writing.for_each(|p| p.lines.push(line("buffers of the update", kept as f64, "kept from step to step".into())));
+        }
+    }
+
     fn slack(&self, lines: &mut Vec<Line>) {
         let sum: u64 = lines.iter().map(|line| line.bytes).sum();
         lines.push(line("allocator and short-lived", SLACK * sum as f64, format!("{:.0} %", 100.0 * SLACK)));
     }
 }
+
+const ACTIVATIONS: &str = "activations";
 
 /// Rows of logits held per place while tokens are drawn: the product, its copy, the probabilities.
 const LOGIT_COPIES: f64 = 2.5;

@@ -41,6 +41,14 @@ pub fn spec() -> Spec {
 
 /// Frozen weights eight times larger than fresh ones, and norms off one, so that no part of the forward is nearly idle.
 pub fn model() -> Gemma3 {
+    let dir = tempfile::tempdir().unwrap();
+    save(&dir.path().join("model.safetensors"));
+    let weights = Weights::load_dir(dir.path(), Precision::Stored).unwrap();
+    Gemma3::new(spec(), &weights, 512).unwrap()
+}
+
+/// Writes its weights.
+pub fn save(file: &std::path::Path) {
     let (_, vars) = Weights::fresh(&spec(), 7, &Device::Cpu).unwrap();
     let loud = |(i, (name, var)): (usize, &(String, candle_core::Var))| {
         let values = if name.contains("norm") {
@@ -51,10 +59,7 @@ pub fn model() -> Gemma3 {
         (format!("model.{name}"), values)
     };
     let tensors: HashMap<String, Tensor> = vars.iter().enumerate().map(loud).collect();
-    let dir = tempfile::tempdir().unwrap();
-    candle_core::safetensors::save(&tensors, dir.path().join("model.safetensors")).unwrap();
-    let weights = Weights::load_dir(dir.path(), Precision::Stored).unwrap();
-    Gemma3::new(spec(), &weights, 512).unwrap()
+    candle_core::safetensors::save(&tensors, file).unwrap();
 }
 
 /// Uniform values in ±bound; another `key`, other values.
