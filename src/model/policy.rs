@@ -122,8 +122,10 @@ impl Policy {
         (0..n).try_for_each(|part| take(part, f(part, &mut buffers)?))
     }
 
-    /// Asks the device for the memory that a forward and backward over so many token rows take, before it is used.
-    pub fn reserve(&self, rows: usize) -> Result<(), OutOfMemory> {
+    /// Asks the device for the memory that a forward and backward over so many token rows take, before it is used: one of so many
+    /// parts, beside those of the other workers.
+    pub fn reserve(&self, rows: usize, parts: usize) -> Result<(), OutOfMemory> {
+        let rows = rows * if self.model.ops() == Ops::Cpu { parts.clamp(1, crew::n_workers()) } else { 1 };
         let spec = &self.model.spec;
         let all = spec.activation_bytes_a_row();
         // Computed twice, a layer's activations are gone before the next layer's come; each layer's input stays.

@@ -124,7 +124,7 @@ fn gradients(policy: &Policy, batch: &[(Vec<u32>, Vec<u32>)]) -> Result<(Gradien
     let backward = |part: usize, buffers: &mut Buffers| {
         let mut tokens = TokenBatch::default();
         parts[part].iter().for_each(|(prompt, completion)| tokens.push(prompt, &[completion]));
-        policy.reserve(tokens.n_rows())?;
+        policy.reserve(tokens.n_rows(), parts.len())?;
         let (mut grads, mut loss) = (Gradients::zeros(policy.adapter.vars()), 0f64);
         let slopes = |logprobs: &[f32], _entropies: &[f32]| {
             loss = -logprobs.iter().map(|l| f64::from(*l)).sum::<f64>() / total as f64;

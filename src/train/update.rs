@@ -106,13 +106,13 @@ pub fn update(
             let lengths: Vec<usize> = batch.iter().flat_map(|g| groups[*g].completions.iter().map(|c| c.tokens.len())).collect();
             let weights = algo.token_weights(&lengths);
             let micros = micro_batches(groups, &batch, policy.part_rows());
-            let mut weights = weights.as_slice();
+            let (mut weights, parts) = (weights.as_slice(), micros.len());
             let micros: Vec<Micro> = micros
                 .iter()
                 .map(|ids| {
                     let (own, rest) = weights.split_at(ids.iter().map(|g| groups[*g].completions.len()).sum());
                     weights = rest;
-                    Micro { groups, ids, per_token: &per_token, first_of: &first_of, weights: own }
+                    Micro { groups, ids, per_token: &per_token, first_of: &first_of, weights: own, parts }
                 })
                 .collect();
             policy.in_parts(
@@ -196,7 +196,7 @@ pub fn reference_logprobs(policy: &Policy, groups: &[PromptGroup], temperature: 
     let micros = micro_batches(groups, &ids, policy.part_rows());
     let score = |part: usize, buffers: &mut Buffers| {
         let batch = token_batch(groups, &micros[part]);
-        policy.reserve(batch.n_rows())?;
+        policy.reserve(batch.n_rows(), micros.len())?;
         let (logprobs, _) = batch.score_with(&policy.model, None, temperature, buffers)?;
         Ok(batch.spans.iter().map(|(first, len)| logprobs[*first..first + len].to_vec()).collect::<Vec<_>>())
     };
@@ -254,12 +254,14 @@ struct Micro<'a> {
     first_of: &'a [usize],
     /// Loss weight of each completion's tokens.
     weights: &'a [f32],
+    /// Of the batch, this one among them.
+    parts: usize,
 }
 
 impl Micro<'_> {
     fn backward(&self, policy: &Policy, algo: &Algo, temperature: f32, buffers: &mut Buffers) -> Result<(Gradients, Sums)> {
         let batch = token_batch(self.groups, self.ids);
-        policy.reserve(batch.n_rows())?;
+        policy.reserve(batch.n_rows(), self.parts)?;
         let (mut grads, mut sums) = (Gradients::zeros(policy.adapter.vars()), Sums::default());
         let slopes = |logprobs: &[f32], entropies: &[f32]| {
             sums.entropy += entropies.iter().map(|e| f64::from(*e)).sum::<f64>();
