@@ -15,7 +15,7 @@ use ratatui::crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEven
 
 use super::{
     app, assert_shows,
-    fixture::{Reader, alert, steering},
+    fixture::{Reader, alert, report, steering},
     press, shown,
 };
 
@@ -172,6 +172,28 @@ fn knobs_show_what_holds_what_comes_and_what_the_experiment_says() {
     (0..4).for_each(|_| drop(press(&mut app, "backspace")));
     write(&mut app, "2e-4");
     assert_eq!(press(&mut app, "enter"), Some(Effect::Send(Control::Set { knob: Knob::LearningRate(2e-4) })));
+}
+
+#[test]
+fn the_step_panel_tells_what_was_refused_and_left_out_the_most_frequent_first() {
+    let mut app = app((120, 40));
+    let counts = |all: &[(&str, u32)]| all.iter().map(|(why, n)| ((*why).to_owned(), *n)).collect();
+    let mut told = report(317);
+    told.rejections = counts(&[("AE/fallback", 1), ("AE/lexicon", 5), ("SI/parse-fields", 14)]);
+    told.dropped = counts(&[("AS/sibling", 2), ("SI/\u{1b}x", 3)]);
+    say(&mut app, Notice::Step { report: Box::new(told) });
+    // The window's reasons have the one row that is left; the counts of both are at the foot.
+    let screen = shown(&app);
+    assert_shows(&screen, &["left out 5: SI/", "x 3, AS/sibling 2", "left out 5 · rejected 20"]);
+    assert!(!screen.contains('\u{1b}'), "{screen}");
+    let mut gates_only = report(318);
+    gates_only.rejections = counts(&[("AE/fallback", 1), ("AE/lexicon", 5), ("SI/parse-fields", 14)]);
+    say(&mut app, Notice::Step { report: Box::new(gates_only) });
+    assert_shows(&shown(&app), &["rejected 20: SI/parse-fields 14,…"]);
+    assert!(!shown(&app).contains("left out"), "{}", shown(&app));
+    // A step that refused nothing says nothing.
+    say(&mut app, Notice::Step { report: Box::new(report(319)) });
+    assert!(!shown(&app).contains("rejected") && !shown(&app).contains("left out"), "{}", shown(&app));
 }
 
 #[test]

@@ -52,23 +52,32 @@ fn steering(app: &App, columns: usize) -> Vec<Line<'static>> {
 fn frame(app: &App) -> Frame {
     let right = phases::mean_step_seconds(&app.live, 8).map(|mean| format!("a step takes {}", number::seconds(mean)));
     let breaks: Vec<String> = app.live.steering.breakpoints.iter().map(ToString::to_string).collect();
-    let foot = if breaks.is_empty() { String::new() } else { format!("breaks at {}", breaks.join(" · ")) };
+    let counts: Vec<String> = refusals(app).into_iter().map(|(what, n, ..)| format!("{what} {n}")).collect();
+    // A foot that does not fit leaves whole, so it never holds both.
+    let foot = if breaks.is_empty() { counts.join(" · ") } else { format!("breaks at {}", breaks.join(" · ")) };
     Frame { left: title(app), right: right.unwrap_or_default(), foot }
 }
 
-/// What gates, hand labels and the difficulty window refused in the last committed step, by quadrant and reason.
-fn refused(app: &App, columns: usize) -> Vec<Line<'static>> {
+/// What the difficulty window, gates and hand labels refused in the last committed step: how it is called, how many, by which quadrant
+/// and reason, most frequent first. The rarer kind comes first: small screens have a row for one, and the foot has the counts of both.
+fn refusals(app: &App) -> Vec<(&'static str, u32, String, Token)> {
     let Some(report) = app.live.reports.back() else { return Vec::new() };
-    let kinds = [("rejected", &report.rejections, Token::Dim), ("left out", &report.dropped, Token::Warn)];
-    let line = |(what, counts, token): (&str, &BTreeMap<String, u32>, Token)| {
+    let kinds = [("left out", &report.dropped, Token::Warn), ("rejected", &report.rejections, Token::Dim)];
+    let tell = |(what, counts, token): (&'static str, &BTreeMap<String, u32>, Token)| {
         let n: u32 = counts.values().sum();
         let mut counts: Vec<_> = counts.iter().collect();
         counts.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
         let counts: Vec<String> = counts.iter().map(|(why, n)| format!("{} {n}", cut::clean(why))).collect();
-        let text = format!("{what} {n}: {}", counts.join(", "));
-        (n > 0).then(|| Line::styled(cut::fit(&text, columns), app.theme.style(token)))
+        (n > 0).then(|| (what, n, counts.join(", "), token))
     };
-    kinds.into_iter().filter_map(line).collect()
+    kinds.into_iter().filter_map(tell).collect()
+}
+
+fn refused(app: &App, columns: usize) -> Vec<Line<'static>> {
+    let line = |(what, n, why, token): (&str, u32, String, Token)| {
+        Line::styled(cut::fit(&format!("{what} {n}: {why}"), columns), app.theme.style(token))
+    };
+    refusals(app).into_iter().map(line).collect()
 }
 
 fn title(app: &App) -> String {
