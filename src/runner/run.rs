@@ -196,8 +196,7 @@ impl Run {
             _lock: lock,
             _machine: machine,
         };
-        run.restore()?;
-        if run.saved.is_none() {
+        if !run.restore()? {
             run.start_from_adapter()?;
         }
         Ok(run)
@@ -257,7 +256,7 @@ impl Run {
         let steer = RefCell::new(&mut self.steer);
         let (labels, outlet) = (&mut self.labels, &mut self.outlet);
         let mut told = false;
-        let vault = checkpoint::vault(&self.dir.checkpoints());
+        let checkpoints = self.dir.checkpoints();
         let mut sift = |samples: &[Arc<Sample>]| {
             let done = loop {
                 let sifted = labels.sift(step, samples, &mut |n| {
@@ -271,10 +270,8 @@ impl Run {
                 });
                 match sifted {
                     Err(error) if saving::is_full(&error) => {
-                        let why = format!("{error:#}; the run waits and goes on by itself once there is room");
-                        outlet.say(Level::Error, &why);
-                        let has_room = || vault.require_room(saving::ROOM_FOR_A_STEP).is_ok();
-                        let goes_on = steer.borrow_mut().wait_until(&why, &has_room);
+                        let (why, needed) = (format!("{error:#}"), saving::ROOM_FOR_A_STEP);
+                        let goes_on = saving::wait_for_room(outlet, &mut steer.borrow_mut(), &checkpoints, &why, needed);
                         anyhow::ensure!(goes_on, Aborted);
                     }
                     done => break done?,

@@ -91,6 +91,8 @@ impl Steer {
     /// Step `step` is about to be made; the values it is made with.
     pub fn begin_step(&mut self, step: u32) -> Knobs {
         (self.step, self.in_step) = (step, true);
+        // A step that was given up leaves its own behind.
+        self.stood_still.clear();
         self.tell();
         self.settings.at(step)
     }

@@ -81,12 +81,17 @@ pub enum StoreError {
     Sqlite { path: PathBuf, source: rusqlite::Error },
 }
 
+/// Whether the system refused for want of room.
+pub fn says_full(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
 impl StoreError {
     /// Whether there was no room; nothing of what was to be committed is there, and the same call succeeds once there is.
     pub fn is_full(&self) -> bool {
         match self {
             StoreError::Sqlite { source, .. } => source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
-            StoreError::Io { source, .. } => matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded),
+            StoreError::Io { source, .. } => says_full(source.kind()),
             StoreError::NoRoom { .. } => true,
             StoreError::Traces { source, .. } => source.is_full(),
             _ => false,
@@ -102,7 +107,7 @@ impl StoreError {
         // SAFETY: the connection is open, and its handle is only read.
         let errno = unsafe { ffi::sqlite3_system_errno(conn.handle()) };
         let why = std::io::Error::from_raw_os_error(errno).kind();
-        if failed && matches!(why, ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+        if failed && says_full(why) {
             return StoreError::NoRoom { path, source };
         }
         StoreError::Sqlite { path, source }

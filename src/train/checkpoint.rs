@@ -18,7 +18,7 @@ use super::{
     tensors::{Array, NotFinite, decode, encode, first_not_finite},
     vault::{Choice, Files, Keep, Local, Saved, Vault, VaultError},
 };
-use crate::model::lora::Adapter;
+use crate::model::{Policy, lora::Adapter};
 
 const ADAPTER: &str = "adapter_model.safetensors";
 const ADAPTER_CONFIG: &str = "adapter_config.json";
@@ -41,15 +41,20 @@ pub struct Circumstances {
     pub warmup: Option<Warmup>,
 }
 
+/// How a batch is cut and computed, which is part of the bits.
+pub fn micro_batch_plan(policy: &Policy) -> String {
+    let recomputed = if policy.recompute { ", layers computed twice" } else { "" };
+    format!("{} rows{recomputed}", policy.micro_rows)
+}
+
 /// What can be told of a run's origin from the trainer alone; the hashes of model and tokenizer are the caller's to add.
 pub fn origin(trainer: &Trainer) -> Result<Origin> {
-    let recomputed = if trainer.policy.recompute { ", layers computed twice" } else { "" };
     Ok(Origin {
         model_commit: trainer.policy.commit.clone(),
         prompt_hash: Some(prompt_hash(trainer.config.prompt_style())),
         data_hash: Some(notes_hash(trainer.pools.errors.iter().chain(&trainer.pools.cleans))?),
         threads: Some(rayon::current_num_threads()),
-        micro_batch_plan: Some(format!("{} rows{recomputed}", trainer.policy.micro_rows)),
+        micro_batch_plan: Some(micro_batch_plan(&trainer.policy)),
         ..Origin::default()
     })
 }
@@ -148,6 +153,7 @@ fn read_cursor(dir: &Path, files: &Files) -> Result<Cursor> {
 /// Where the warm-up stood when this checkpoint was made; `None` where it was finished.
 pub fn unfinished_warmup(dir: &Path) -> Result<Option<Warmup>> {
     let files = vault(dir).read(dir)?;
+    read_cursor(dir, &files)?;
     let Some(bytes) = files.get(WARMUP) else { return Ok(None) };
     Ok(Some(serde_json::from_slice(bytes).with_context(|| format!("{} is damaged", dir.join(WARMUP).display()))?))
 }

@@ -1,14 +1,19 @@
 //! How a run is kept safe: going on from a checkpoint, saving one, waiting for room, heeding alarms.
 
-use std::{io::ErrorKind, sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result, bail};
 
 use super::{Run, health::Health};
 use crate::{
     attach::protocol::Level,
-    runner::{alarm::Alarms, outlet::Output, room, rows::RowPlan},
-    store::{Store, StoreError},
+    runner::{
+        alarm::Alarms,
+        outlet::{Outlet, Output},
+        room,
+        steer::Steer,
+    },
+    store::{self, Store, StoreError},
     task::StepReport,
     train::{
         checkpoint::{self, Circumstances, Cursor},
@@ -22,16 +27,24 @@ pub(super) const ROOM_FOR_A_STEP: u64 = 16 << 20;
 
 /// Whether an error says that the disk is full.
 pub(super) fn is_full(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|e| matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
-    })
+    error.chain().any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(|e| store::says_full(e.kind())))
+}
+
+/// Pauses until so many bytes are free beside the checkpoints; false where the run is told to end first.
+pub(super) fn wait_for_room(outlet: &mut Outlet, steer: &mut Steer, checkpoints: &Path, why: &str, needed: u64) -> bool {
+    let why = format!("{why}; the run waits and goes on by itself once there is room");
+    outlet.say(Level::Error, &why);
+    let vault = checkpoint::vault(checkpoints);
+    let goes_on = steer.wait_until(&why, &|| vault.require_room(needed).is_ok());
+    if goes_on {
+        outlet.say(Level::Info, "there is room again");
+    }
+    goes_on
 }
 
 impl Run {
-    /// Goes on from the newest valid checkpoint, if there is one; an invalid one is named and passed over.
-    pub(super) fn restore(&mut self) -> Result<()> {
+    /// Goes on from the newest valid checkpoint, and says whether there is one; an invalid one is named and passed over.
+    pub(super) fn restore(&mut self) -> Result<bool> {
         let root = self.dir.checkpoints();
         for name in checkpoint::vault(&root).sweep()? {
             self.outlet.say(Level::Info, &format!("removed {name}, which an earlier start left unfinished"));
@@ -40,19 +53,19 @@ impl Run {
         for refused in &choice.refused {
             self.outlet.say(Level::Warn, &format!("checkpoint {} cannot be used: {}", refused.dir.display(), refused.why));
         }
-        match choice.chosen {
-            Some(chosen) => self.go_on_from(&chosen)?,
+        match &choice.chosen {
+            Some(chosen) => self.go_on_from(chosen)?,
             None if choice.refused.is_empty() => {}
             None => bail!("no checkpoint in {} can be used; start over with --fresh", root.display()),
         }
-        self.recall()
+        self.recall()?;
+        Ok(choice.chosen.is_some())
     }
 
     fn go_on_from(&mut self, chosen: &Chosen<Cursor>) -> Result<()> {
         // What memory allowed then is part of the bits: the checkpoint is compared with the plan of its own step.
-        self.rows = RowPlan::recall(self.trainer.policy.micro_rows, &self.store.events()?);
         self.trainer.policy.micro_rows = self.rows.at(chosen.step);
-        self.origin.micro_batch_plan = checkpoint::origin(&self.trainer)?.micro_batch_plan;
+        self.origin.micro_batch_plan = Some(checkpoint::micro_batch_plan(&self.trainer.policy));
         let differences = chosen.value.differences(&self.origin, env!("CARGO_PKG_VERSION"));
         if !differences.forbidden.is_empty() {
             bail!("{} cannot be continued: {}; start over with --fresh", self.dir.0.display(), differences.forbidden.join("; "));
@@ -132,7 +145,7 @@ impl Run {
     pub(super) fn write_checkpoint(&mut self, warmup: Option<&Warmup>) -> Result<()> {
         let clock = Instant::now();
         let root = self.dir.checkpoints();
-        self.origin.micro_batch_plan = checkpoint::origin(&self.trainer)?.micro_batch_plan;
+        self.origin.micro_batch_plan = Some(checkpoint::micro_batch_plan(&self.trainer.policy));
         loop {
             let circumstances = Circumstances {
                 origin: self.origin.clone(),
@@ -177,14 +190,7 @@ impl Run {
 
     /// Pauses until so many bytes are free; false where the run is told to end first.
     pub(super) fn wait_for_room(&mut self, why: &str, needed: u64) -> bool {
-        let why = format!("{why}; the run waits and goes on by itself once there is room");
-        self.outlet.say(Level::Error, &why);
-        let vault = checkpoint::vault(&self.dir.checkpoints());
-        let goes_on = self.steer.wait_until(&why, &|| vault.require_room(needed).is_ok());
-        if goes_on {
-            self.outlet.say(Level::Info, "there is room again");
-        }
-        goes_on
+        wait_for_room(&mut self.outlet, &mut self.steer, &self.dir.checkpoints(), why, needed)
     }
 
     /// Remembers the best held-out accuracy after the start.
