@@ -2,7 +2,6 @@
 //! that is not allowed the tests say so. `MEDSERL_DISK_STEP=1` tries every size.
 
 use std::{
-    io::ErrorKind,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -77,10 +76,6 @@ fn checkpoint(n: u32) -> Files {
     Files::from([("adapter.bin".to_owned(), vec![n as u8; 9_000]), ("moments.bin".to_owned(), vec![n as u8 ^ 0xFF; 18_000])])
 }
 
-fn says_full(error: &StoreError) -> bool {
-    error.is_full() || matches!(error, StoreError::Io { source, .. } if source.kind() == ErrorKind::StorageFull)
-}
-
 /// What one run on a disk of `pages` came to: steps acknowledged before the first refusal, checkpoints saved, and refusals.
 fn run_on(pages: u64) -> Option<(u32, u32, u32)> {
     let disk = Disk::of_pages(pages)?;
@@ -91,7 +86,7 @@ fn run_on(pages: u64) -> Option<(u32, u32, u32)> {
     let mut store = match begin(&dir) {
         Ok(store) => Some(store),
         Err(error) => {
-            assert!(says_full(&error), "{pages} pages: {error}");
+            assert!(error.is_full(), "{pages} pages: {error}");
             refused += 1;
             None
         }
@@ -109,7 +104,7 @@ fn run_on(pages: u64) -> Option<(u32, u32, u32)> {
         match store.commit_step(&report, &samples, &rollouts) {
             Ok(()) => acknowledged += 1,
             Err(error) => {
-                assert!(says_full(&error), "{pages} pages: {error}");
+                assert!(error.is_full(), "{pages} pages: {error}");
                 refused += 1;
                 break;
             }

@@ -14,4 +14,4 @@ mod portable;
 mod properties;
 mod room;
 mod template;
-mod tiny;
+pub mod tiny;

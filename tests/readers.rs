@@ -71,7 +71,7 @@ fn look(store: &Store, seen: &mut i64, expected: (usize, usize), found: &Found) 
 fn eight_readers_see_whole_steps_and_no_errors() {
     let home = tempfile::tempdir().unwrap();
     let mut store = Store::create(home.path()).unwrap();
-    store.begin_run(&RunMeta { id: "r".into(), steps_total: 60, ..meta() }).unwrap();
+    store.begin_run(&RunMeta { steps_total: 60, ..crate::store::meta("r", 0) }).unwrap();
     let (done, found) = (AtomicBool::new(false), Found::default());
     thread::scope(|scope| {
         let readers: Vec<_> = (0..READERS)
@@ -110,19 +110,6 @@ fn eight_readers_see_whole_steps_and_no_errors() {
         "eight readers without a pause beside 70 commits and a return to an earlier step",
         &format!("{} looks, {} of them news: 0 errors, 0 torn", count(&found.looks), count(&found.news)),
     );
-}
-
-pub fn meta() -> RunMeta {
-    RunMeta {
-        id: "r".into(),
-        name: "r".into(),
-        model: "nano".into(),
-        seed: 1,
-        steps_total: 1,
-        config_toml: String::new(),
-        program_version: "0".into(),
-        started_unix_s: 0,
-    }
 }
 
 /// Steps of a block in which readers are on, or off; the first of them has a part of both and does not count.

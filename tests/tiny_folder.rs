@@ -14,25 +14,12 @@ use medserl::{
 };
 use tempfile::TempDir;
 
+use crate::model::tiny;
+
 const VOCABULARY: usize = 900;
 
 pub fn spec() -> Spec {
-    Spec {
-        vocab_size: VOCABULARY,
-        hidden_size: 32,
-        intermediate_size: 48,
-        n_heads: 4,
-        n_kv_heads: 2,
-        head_dim: 8,
-        norm_eps: 1e-6,
-        query_pre_attn_scalar: 8.0,
-        sliding_window: 64,
-        rope_theta_local: 1e4,
-        rope_theta_global: 1e6,
-        rope_scale_global: 8.0,
-        max_positions: 4096,
-        global_layers: vec![false, true],
-    }
+    Spec { vocab_size: VOCABULARY, sliding_window: 64, max_positions: 4096, global_layers: vec![false, true], ..tiny::spec() }
 }
 
 /// The folder, made once a test process.

@@ -1,6 +1,6 @@
 //! Where a store lies: on a network file system it works without a write-ahead log, and says so.
 
-use medserl::store::{RunMeta, Store, Volume, volume};
+use medserl::store::{Store, Volume, volume};
 
 use crate::{figure::figure, readers::step};
 
@@ -22,8 +22,7 @@ fn network_file_systems_are_known_by_their_numbers() {
 fn a_store_on_a_network_file_system_has_no_log_and_says_why() {
     let home = tempfile::tempdir().unwrap();
     let mut store = Store::create_on(home.path(), Volume::Network("NFS")).unwrap();
-    let meta = RunMeta { id: "r".into(), ..crate::readers::meta() };
-    store.begin_run(&meta).unwrap();
+    store.begin_run(&crate::store::meta("r", 0)).unwrap();
     let (report, samples, rollouts) = step(1);
     store.commit_step(&report, &samples, &rollouts).unwrap();
     assert!(!home.path().join("run.db-wal").exists());

@@ -82,8 +82,7 @@ pub fn draw_more(
     quadrants: &[Quadrant],
     read: &HashSet<String>,
 ) -> Vec<(Quadrant, LabelledNote)> {
-    let rng = |pool: u64| stream(seed, "src-mor", u64::from(step), u64::from(turn) << 8 | pool);
-    let (errors, cleans) = (draw_notes(&pools.errors, rng(0), read), draw_notes(&pools.cleans, rng(1), read));
+    let [errors, cleans] = drawn_again(pools, seed, step, turn, read);
     let (mut errors, mut cleans) = (errors.iter().cycle(), cleans.iter().cycle());
     let source = |quadrant: &Quadrant| {
         let note = if quadrant.starts_from_error() { errors.next() } else { cleans.next() };
@@ -103,17 +102,15 @@ pub fn draw_more_pairs(
     read: &HashSet<String>,
 ) -> Vec<(Quadrant, LabelledNote)> {
     use Quadrant::{AugmentedError, AugmentedSafe, SyntheticDecoy, SyntheticInjection};
-    let rng = |pool: u64| stream(seed, "src-mor", u64::from(step), u64::from(turn) << 8 | pool);
+    let [mut errors, mut cleans] = drawn_again(pools, seed, step, turn, read);
     let most = |one, other| [one, other].map(|wanted| quadrants.iter().filter(|q| **q == wanted).count()).into_iter().max();
     let take =
         |notes: Vec<_>, n: Option<usize>| -> Vec<&LabelledNote> { notes.into_iter().cycle().take(n.unwrap_or(0)).collect() };
     let siblings = clean_siblings(pools);
     let sibling = |error: &LabelledNote| siblings.get(error.note.group.as_str()).copied();
-    let mut errors = draw_notes(&pools.errors, rng(0), read);
     errors.sort_by_key(|error| sibling(error).map_or((true, true), |s| (false, read.contains(&s.note.id))));
     let errors = take(errors, most(AugmentedError, AugmentedSafe));
     let groups: HashSet<&str> = errors.iter().map(|error| error.note.group.as_str()).collect();
-    let mut cleans = draw_notes(&pools.cleans, rng(1), read);
     cleans.sort_by_key(|clean| groups.contains(clean.note.group.as_str()));
     // Clean notes for error notes without a sibling come from behind those of the other two quadrants.
     let n_cleans = most(SyntheticDecoy, SyntheticInjection);
@@ -126,6 +123,12 @@ pub fn draw_more_pairs(
         .into_iter()
         .flat_map(|clean| [(SyntheticDecoy, clean.clone()), (SyntheticInjection, clean.clone())]);
     reworded.chain(twice).collect()
+}
+
+/// Error notes and clean notes in the order of a further draw of a step.
+fn drawn_again<'a>(pools: &'a Pools, seed: u64, step: u32, turn: u32, read: &HashSet<String>) -> [Vec<&'a LabelledNote>; 2] {
+    let rng = |pool: u64| stream(seed, "src-mor", u64::from(step), u64::from(turn) << 8 | pool);
+    [draw_notes(&pools.errors, rng(0), read), draw_notes(&pools.cleans, rng(1), read)]
 }
 
 /// The clean note of each vignette group that has one.

@@ -1,6 +1,6 @@
 //! Prompts with their completions as one flat batch: which row predicts which token.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use anyhow::{Context, Result};
 use candle_core::{Tensor, Var, backprop::GradStore};
@@ -9,7 +9,6 @@ use super::{
     gemma3::Gemma3,
     lora::{Adapter, AdapterView, Projection},
     ops::{
-        attention::Attention,
         logprob::{ENTROPY, LOGPROB},
         norm::{norm_rows, norm_rows_backward},
     },
@@ -54,17 +53,18 @@ impl TokenBatch {
         self.push(&ids[..1], &[&ids[1..]]);
     }
 
-    /// The rows that predict something, in rising order, and where among them each predicted token finds its own.
-    fn wanted(&self) -> (Vec<u32>, Vec<u32>) {
+    /// The rows that predict something, in rising order.
+    fn wanted(&self) -> Vec<u32> {
         let mut wanted = self.rows.clone();
         wanted.sort_unstable();
         wanted.dedup();
-        let at = self.rows.iter().map(|row| wanted.partition_point(|w| w < row) as u32).collect();
-        (wanted, at)
+        wanted
     }
 
-    fn attention(&self, model: &Gemma3) -> Attention {
-        Attention { heads: model.layer_heads(0), plan: self.plan() }
+    /// For each predicted token, where among the wanted rows of `width` values its own lies.
+    fn predicting(&self, wanted: &[u32], width: usize) -> Vec<Range<usize>> {
+        let at = |row: &u32| wanted.partition_point(|w| w < row) * width;
+        self.rows.iter().map(|row| at(row)..at(row) + width).collect()
     }
 
     /// Rows to compute.
@@ -102,17 +102,15 @@ impl TokenBatch {
         if model.ops() != Ops::Cpu {
             return self.backward_by_graph(model, adapter, temperature, recompute, slopes, grads);
         }
-        let (view, (wanted, at)) = (adapter.frozen(), self.wanted());
+        let (view, wanted) = (adapter.frozen(), self.wanted());
         let pass = Pass { model, adapter: Some(&view), positions: &self.plan.positions(), wanted: &wanted };
         // In the pool, so that its threads are the only ones at work and none has to be woken for every product.
-        rayon::scope(|_| self.backward_by(&pass, &at, temperature, recompute, slopes, grads, buffers))
+        rayon::scope(|_| self.backward_by(&pass, temperature, recompute, slopes, grads, buffers))
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn backward_by(
         &self,
         pass: &Pass,
-        at: &[u32],
         temperature: f32,
         recompute: bool,
         slopes: impl FnOnce(&[f32], &[f32]) -> Vec<f32>,
@@ -120,11 +118,11 @@ impl TokenBatch {
         buffers: &mut Buffers,
     ) -> Result<()> {
         let model = pass.model;
-        let mut attention = self.attention(model);
+        let mut plan = self.plan();
         let mut inputs: Vec<Vec<f32>> = vec![model.embed_rows(&self.ids)?];
         let mut tapes = Vec::new();
         for i in 0..model.spec.n_layers() {
-            let (y, tape) = pass.forward(i, &inputs[i], &mut attention, buffers)?;
+            let (y, tape) = pass.forward(i, &inputs[i], &mut plan, buffers)?;
             inputs.push(y);
             if recompute {
                 tape.release(buffers);
@@ -133,18 +131,18 @@ impl TokenBatch {
             }
         }
         let mut slope = inputs.pop().context("the model has no layers")?;
-        self.head_slope(pass, &mut slope, at, temperature, slopes)?;
+        self.head_slope(pass, &mut slope, temperature, slopes)?;
         for (i, input) in inputs.into_iter().enumerate().rev() {
             let tape = match tapes.pop() {
                 Some(tape) => tape,
                 None => {
-                    let (y, tape) = pass.forward(i, &input, &mut attention, buffers)?;
+                    let (y, tape) = pass.forward(i, &input, &mut plan, buffers)?;
                     buffers.give([y]);
                     tape
                 }
             };
             let n = 2 * Projection::ALL.len();
-            pass.backward(i, &input, &tape, &mut slope, &mut attention, &mut grads[i * n..(i + 1) * n], buffers)?;
+            pass.backward(i, &input, &tape, &mut slope, &plan, &mut grads[i * n..(i + 1) * n], buffers)?;
             tape.release(buffers);
             buffers.give([input]);
         }
@@ -206,34 +204,26 @@ impl TokenBatch {
         &self,
         pass: &Pass,
         end: &mut [f32],
-        at: &[u32],
         temperature: f32,
         slopes: impl FnOnce(&[f32], &[f32]) -> Vec<f32>,
     ) -> Result<()> {
-        let (model, n) = (pass.model, at.len());
+        let (model, n) = (pass.model, self.targets.len());
         let (weight, eps) = (model.final_norm()?, model.spec.norm_eps as f32);
         let mut normed = vec![0f32; end.len()];
         norm_rows::<false>(end, &weight, eps, &mut normed);
-        let (head, hidden) = (model.head(n, &self.targets, temperature)?, self.predicting(&normed, at));
+        let predicting = self.predicting(pass.wanted, model.spec.hidden_size);
+        let (head, hidden) = (model.head(n, &self.targets, temperature)?, gathered(&normed, &predicting));
         let stats = head.forward(&hidden)?;
         let slopes = slopes(&stats[LOGPROB * n..][..n], &stats[ENTROPY * n..][..n]);
         let (by_token, _) = head.backward(&hidden, &stats, &slopes)?;
         // A row that predicts several tokens sums their slopes.
         normed.fill(0.0);
-        let width = model.spec.hidden_size;
-        for (slope, at) in by_token.chunks_exact(width).zip(at) {
-            normed[*at as usize * width..][..width].iter_mut().zip(slope).for_each(|(sum, s)| *sum += s);
+        for (slope, row) in by_token.chunks_exact(model.spec.hidden_size).zip(predicting) {
+            normed[row].iter_mut().zip(slope).for_each(|(sum, s)| *sum += s);
         }
         let x = end.to_vec();
         norm_rows_backward::<false>(&x, &normed, &weight, eps, end);
         Ok(())
-    }
-
-    /// The row of hidden states that predicts each token.
-    fn predicting(&self, hidden: &[f32], at: &[u32]) -> Vec<f32> {
-        let width = hidden.len() / at.iter().max().map_or(1, |last| *last as usize + 1);
-        let rows: Vec<&[f32]> = at.iter().map(|at| &hidden[*at as usize * width..][..width]).collect();
-        rows.concat()
     }
 
     /// Log-prob and entropy of every predicted token, as plain numbers.
@@ -253,16 +243,21 @@ impl TokenBatch {
             let stats = self.forward(model, adapter, temperature)?;
             return Ok((stats.get(LOGPROB)?.to_vec1()?, stats.get(ENTROPY)?.to_vec1()?));
         }
-        let (wanted, at) = self.wanted();
+        let wanted = self.wanted();
         let pass = Pass { model, adapter, positions: &self.plan.positions(), wanted: &wanted };
         rayon::scope(|_| {
-            let hidden = pass.hidden(&self.ids, &mut self.attention(model), buffers)?;
-            let n = at.len();
-            let stats = model.head(n, &self.targets, temperature)?.forward(&self.predicting(&hidden, &at))?;
+            let hidden = pass.hidden(&self.ids, &mut self.plan(), buffers)?;
+            let (n, predicting) = (self.targets.len(), self.predicting(&wanted, model.spec.hidden_size));
+            let stats = model.head(n, &self.targets, temperature)?.forward(&gathered(&hidden, &predicting))?;
             buffers.give([hidden]);
             Ok((stats[LOGPROB * n..][..n].to_vec(), stats[ENTROPY * n..][..n].to_vec()))
         })
     }
+}
+
+/// Pieces of `x`, one after the other.
+fn gathered(x: &[f32], pieces: &[Range<usize>]) -> Vec<f32> {
+    pieces.iter().map(|piece| &x[piece.clone()]).collect::<Vec<_>>().concat()
 }
 
 /// sum(slope · log-prob), whose gradient is that of any loss with these slopes.

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::{
     ops::{
-        attention::{self, Heads},
+        attention::Heads,
         decode::{Attention, Part, STRIDE},
         simd,
     },
@@ -82,7 +82,7 @@ impl Layer {
 
 /// Attention over whole prompts that also fills one cache per prompt (group) of the plan.
 pub struct Prefill<'a> {
-    pub plan: &'a Arc<Plan>,
+    pub plan: Arc<Plan>,
     pub caches: &'a mut [Cache],
 }
 
@@ -100,8 +100,7 @@ impl Attend for Prefill<'_> {
             }
             cache.layers[layer] = kept;
         });
-        attention::Attention { heads, plan: self.plan.clone() }.forward(q, k, v, out);
-        Ok(())
+        self.plan.attend(layer, [q, k, v], heads, out)
     }
 }
 

@@ -18,6 +18,11 @@ use super::tape::Buffers;
 /// At most so many parts are at work at a time; on a machine with more threads each has several. Their memory adds up.
 pub const WORKERS: usize = 4;
 
+/// Rows of a part where so many may be at work at a time. The same on every machine, so that sums are.
+pub fn part_rows(rows: usize) -> usize {
+    rows.div_ceil(WORKERS)
+}
+
 /// The workers of this process, which share out the threads of rayon's own pool. They are kept, with their buffers, since asking
 /// for threads and for cleared pages in every step costs several percent of it.
 static CREW: LazyLock<Crew> = LazyLock::new(|| Crew::new(rayon::current_num_threads()));
@@ -107,14 +112,14 @@ impl Crew {
             jobs.into_iter().for_each(|job| job(&mut Buffers::default()));
             return meanwhile();
         }
-        nest(&self.workers, jobs.into_iter(), meanwhile);
+        nest(&self.workers, &mut jobs.into_iter(), meanwhile);
     }
 }
 
 /// A worker's scope inside the scope of the worker before it.
 fn nest<'a, J: FnOnce(&mut Buffers) + Send + 'a>(
     workers: &'a [Worker],
-    mut jobs: impl Iterator<Item = J>,
+    jobs: &mut dyn Iterator<Item = J>,
     meanwhile: impl FnOnce(),
 ) {
     let Some((worker, others)) = workers.split_first() else { return meanwhile() };
@@ -128,15 +133,6 @@ fn nest<'a, J: FnOnce(&mut Buffers) + Send + 'a>(
             // Another batch has them.
             Err(_) => job(&mut Buffers::default()),
         });
-        nest_dyn(others, &mut jobs, meanwhile);
+        nest(others, jobs, meanwhile);
     });
-}
-
-/// The same with the iterator behind a reference, which ends the recursion of types.
-fn nest_dyn<'a, J: FnOnce(&mut Buffers) + Send + 'a>(
-    workers: &'a [Worker],
-    jobs: &mut dyn Iterator<Item = J>,
-    meanwhile: impl FnOnce(),
-) {
-    nest(workers, jobs, meanwhile);
 }

@@ -155,7 +155,7 @@ fn open(
     let each = range.len().div_ceil(crew::n_workers());
     let parts = range.clone().step_by(each).zip(prompts[range.clone()].chunks_mut(each)).collect();
     let opened = crew::side_by_side(parts, |(first, prompts): (usize, &mut [Option<Cache>]), buffers| {
-        rayon::scope(|_| open_part(source, requests, first..first + prompts.len(), sampling, prompts, buffers))
+        open_part(source, requests, first..first + prompts.len(), sampling, prompts, buffers)
     });
     Ok(opened.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
@@ -175,9 +175,9 @@ fn open_part(
         last.push((ids.len() - 1) as u32);
     }
     let mut caches = vec![Cache::new(source.model.spec.n_layers()); range.len()];
-    let (positions, plan) = (plan.positions(), Arc::new(plan));
+    let positions = plan.positions();
     let pass = Pass { model: source.model, adapter: source.adapter, positions: &positions, wanted: &last };
-    let logits = logits(&pass, &ids, &mut Prefill { plan: &plan, caches: &mut caches }, buffers)?;
+    let logits = logits(&pass, &ids, &mut Prefill { plan: Arc::new(plan), caches: &mut caches }, buffers)?;
     prompts.iter_mut().zip(caches).for_each(|(prompt, cache)| *prompt = Some(cache));
     let mut slots: Vec<Slot> = range.clone().flat_map(|r| siblings(source, requests, r)).collect();
     let mut opened: Vec<&mut Slot> = slots.iter_mut().collect();
@@ -244,7 +244,7 @@ fn decode(
     }
     let parts = active.chunks_mut(n.div_ceil(workers)).collect();
     let done = crew::side_by_side(parts, |part: &mut [&mut Slot], buffers| {
-        rayon::scope(|_| decode_part(source, requests, prompts, part, sampling, buffers))
+        decode_part(source, requests, prompts, part, sampling, buffers)
     });
     done.into_iter().collect()
 }

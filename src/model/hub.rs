@@ -108,11 +108,8 @@ pub fn fetch(repo: &Repo, settings: &Settings, tell: &mut dyn FnMut(&str)) -> Re
         settings.cache.display()
     );
     let client = Client::new(settings);
-    let head = client.head(repo, NEEDED[0])?.with_context(|| format!("{repo} has no {}", NEEDED[0]))?;
-    let commit = head.commit;
-    tell(&format!("fetching {} at commit {commit} from {}", repo.id, settings.endpoint));
-    // Everything from one commit, whatever becomes of the branch meanwhile.
-    let pinned = Repo { id: repo.id.clone(), revision: commit.clone() };
+    let pinned = pin(&client, repo, settings, tell)?;
+    let commit = pinned.revision.clone();
     let mut get = |file: &str| download(&client, &cache, &pinned, file, tell);
     for file in NEEDED {
         ensure!(get(file)?, "{repo} has no {file}");
@@ -151,10 +148,7 @@ pub fn fetch_deberta(repo: &Repo, settings: &Settings, tell: &mut dyn FnMut(&str
         settings.cache.display()
     );
     let client = Client::new(settings);
-    let head = client.head(repo, NEEDED[0])?.with_context(|| format!("{repo} has no {}", NEEDED[0]))?;
-    let commit = head.commit;
-    tell(&format!("fetching {} at commit {commit} from {}", repo.id, settings.endpoint));
-    let pinned = Repo { id: repo.id.clone(), revision: commit.clone() };
+    let pinned = pin(&client, repo, settings, tell)?;
     for choices in DEBERTA {
         let mut found = false;
         for files in *choices {
@@ -166,8 +160,15 @@ pub fn fetch_deberta(repo: &Repo, settings: &Settings, tell: &mut dyn FnMut(&str
         }
         ensure!(found, "{repo} has none of {choices:?}");
     }
-    cache.set_ref(repo, &commit)?;
-    Ok(cache.snapshot(&commit))
+    cache.set_ref(repo, &pinned.revision)?;
+    Ok(cache.snapshot(&pinned.revision))
+}
+
+/// The repository at the commit that its revision stands for now: everything comes from that one, whatever becomes of the branch.
+fn pin(client: &Client, repo: &Repo, settings: &Settings, tell: &mut dyn FnMut(&str)) -> Result<Repo> {
+    let head = client.head(repo, NEEDED[0])?.with_context(|| format!("{repo} has no {}", NEEDED[0]))?;
+    tell(&format!("fetching {} at commit {} from {}", repo.id, head.commit, settings.endpoint));
+    Ok(Repo { id: repo.id.clone(), revision: head.commit })
 }
 
 /// A file of a repository, where the cache has it.

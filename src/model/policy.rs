@@ -1,6 +1,8 @@
 //! The policy: one copy of the base weights and one trainable adapter. With the adapter off it is the reference, and by default
 //! the Scribe.
 
+use std::ops::Range;
+
 use anyhow::Result;
 use candle_core::Device;
 
@@ -102,10 +104,24 @@ impl Policy {
         if self.model.ops() == Ops::Cpu { CACHE_BYTES } else { GPU_CACHE_BYTES }
     }
 
-    /// Rows of the parts that a batch is computed in, about: on the CPU several are at work at a time and share what
-    /// [`Policy::micro_rows`] allows.
-    pub fn part_rows(&self) -> usize {
-        if self.model.ops() == Ops::Cpu { self.micro_rows.div_ceil(crew::WORKERS) } else { self.micro_rows }
+    /// Cuts a batch of members of so many rows each into parts, at least one member each: on the CPU several are at work at a time
+    /// and share what [`Policy::micro_rows`] allows.
+    pub fn parts(&self, rows: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
+        let at_most = if self.model.ops() == Ops::Cpu { crew::part_rows(self.micro_rows) } else { self.micro_rows };
+        let (mut parts, mut n_rows): (Vec<Range<usize>>, usize) = (Vec::new(), 0);
+        for (member, more) in rows.enumerate() {
+            match parts.last_mut() {
+                Some(part) if n_rows + more <= at_most => {
+                    part.end += 1;
+                    n_rows += more;
+                }
+                _ => {
+                    parts.push(member..member + 1);
+                    n_rows = more;
+                }
+            }
+        }
+        parts
     }
 
     /// Computes `n` parts of a batch, side by side on the CPU, and takes the results in order; see [`crew::in_order`].

@@ -2,6 +2,8 @@
 //! [`Gemma3::layer`] under candle's autograd, which adds every gradient to a tensor of zeros and so moves each several times.
 //! `tests/model/adapter.rs` holds the two against each other.
 
+use std::sync::Arc;
+
 use candle_core::Result;
 
 use super::{
@@ -15,6 +17,7 @@ use super::{
         rope::rotate,
         with_slice,
     },
+    plan::Plan,
 };
 
 /// Buffers that are used again as they are, so that no memory is cleared or asked for twice.
@@ -52,10 +55,9 @@ pub trait Attend {
 }
 
 /// Rows of a plan see each other.
-impl Attend for Attention {
+impl Attend for Arc<Plan> {
     fn attend(&mut self, _layer: usize, [q, k, v]: [&[f32]; 3], heads: Heads, out: &mut [f32]) -> Result<()> {
-        self.heads = heads;
-        self.forward(q, k, v, out);
+        Attention { heads, plan: self.clone() }.forward(q, k, v, out);
         Ok(())
     }
 }
@@ -199,7 +201,7 @@ impl Pass<'_> {
     }
 
     /// From the slope of the layer's output to that of its input x, in place; adds the gradients of A and B of all projections to
-    /// `grads` (14 of them, A before B). `attention` is the forward's.
+    /// `grads` (14 of them, A before B). `plan` is the forward's.
     #[allow(clippy::too_many_arguments)]
     pub fn backward(
         &self,
@@ -207,7 +209,7 @@ impl Pass<'_> {
         x: &[f32],
         tape: &Tape,
         slope: &mut Vec<f32>,
-        attention: &mut Attention,
+        plan: &Arc<Plan>,
         grads: &mut [Vec<f32>],
         buffers: &mut Buffers,
     ) -> Result<()> {
@@ -239,8 +241,13 @@ impl Pass<'_> {
             inner = buffers.take(x.len());
         }
         let (mut q, mut k, mut v) = (buffers.take(tape.q.len()), buffers.take(tape.k.len()), buffers.take(tape.v.len()));
-        attention.heads = self.model.layer_heads(i);
-        attention.backward(&tape.q, &tape.k, &tape.v, &mixed, [&mut q, &mut k, &mut v]);
+        Attention { heads: self.model.layer_heads(i), plan: plan.clone() }.backward(
+            &tape.q,
+            &tape.k,
+            &tape.v,
+            &mixed,
+            [&mut q, &mut k, &mut v],
+        );
         let table = self.model.rope_table(i);
         rotate(&mut q, table, self.positions, -1.0);
         rotate(&mut k, table, self.positions, -1.0);

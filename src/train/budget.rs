@@ -295,7 +295,8 @@ impl Cut<'_> {
     /// The update over `n` groups of `group` rows that predict `predicted` tokens each, so many of them at a time as fit.
     fn update(&self, name: &'static str, n: usize, group: f64, predicted: f64, adapter: f64) -> Phase {
         let spec = self.spec;
-        let part_rows = if self.target == Target::Gpu { self.load.micro_rows } else { self.load.micro_rows / crew::WORKERS };
+        let rows = self.load.micro_rows;
+        let part_rows = if self.target == Target::Gpu { rows } else { crew::part_rows(rows) };
         let groups = (part_rows as f64 / group).floor().clamp(1.0, n.max(1) as f64);
         let parts = (n as f64 / groups).ceil().clamp(1.0, self.load.workers as f64);
         let (rows, predicted) = (parts * groups * group, parts * groups * predicted);

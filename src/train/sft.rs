@@ -119,11 +119,11 @@ fn own_thinking(example: &SftExample, written: &str) -> Option<SftExample> {
 
 fn gradients(policy: &Policy, batch: &[(Vec<u32>, Vec<u32>)]) -> Result<(Gradients, f64, u64)> {
     let total: usize = batch.iter().map(|(_, completion)| completion.len()).sum();
-    let parts = parts(batch, policy.part_rows());
+    let parts = policy.parts(batch.iter().map(|(prompt, completion)| prompt.len() + completion.len()));
     let (mut grads, mut loss) = (Gradients::zeros(policy.adapter.vars()), 0f64);
     let backward = |part: usize, buffers: &mut Buffers| {
         let mut tokens = TokenBatch::default();
-        parts[part].iter().for_each(|(prompt, completion)| tokens.push(prompt, &[completion]));
+        batch[parts[part].clone()].iter().for_each(|(prompt, completion)| tokens.push(prompt, &[completion]));
         policy.reserve(tokens.n_rows(), parts.len())?;
         let (mut grads, mut loss) = (Gradients::zeros(policy.adapter.vars()), 0f64);
         let slopes = |logprobs: &[f32], _entropies: &[f32]| {
@@ -140,20 +140,4 @@ fn gradients(policy: &Policy, batch: &[(Vec<u32>, Vec<u32>)]) -> Result<(Gradien
         Ok(())
     })?;
     Ok((grads, loss, total as u64))
-}
-
-/// Splits examples (prompt, completion) into parts of about so many rows, at least one example each.
-fn parts(mut rest: &[(Vec<u32>, Vec<u32>)], rows: usize) -> Vec<&[(Vec<u32>, Vec<u32>)]> {
-    let mut parts = Vec::new();
-    while !rest.is_empty() {
-        let mut n_rows = 0;
-        let fits = rest.iter().take_while(|(prompt, completion)| {
-            n_rows += prompt.len() + completion.len();
-            n_rows <= rows
-        });
-        let (now, later) = rest.split_at(fits.count().max(1));
-        rest = later;
-        parts.push(now);
-    }
-    parts
 }

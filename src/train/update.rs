@@ -105,11 +105,12 @@ pub fn update(
             let mut sums = Sums::default();
             let lengths: Vec<usize> = batch.iter().flat_map(|g| groups[*g].completions.iter().map(|c| c.tokens.len())).collect();
             let weights = algo.token_weights(&lengths);
-            let micros = micro_batches(groups, &batch, policy.part_rows());
+            let micros = policy.parts(batch.iter().map(|g| rows(&groups[*g])));
             let (mut weights, parts) = (weights.as_slice(), micros.len());
             let micros: Vec<Micro> = micros
-                .iter()
-                .map(|ids| {
+                .into_iter()
+                .map(|members| {
+                    let ids = &batch[members];
                     let (own, rest) = weights.split_at(ids.iter().map(|g| groups[*g].completions.len()).sum());
                     weights = rest;
                     Micro { groups, ids, per_token: &per_token, first_of: &first_of, weights: own, parts }
@@ -192,10 +193,9 @@ fn episodes<'a>(groups: &'a [PromptGroup], reference: &'a [Vec<f32>]) -> Vec<Epi
 /// drift from the reference is the first thing to look at when a run goes wrong.
 pub fn reference_logprobs(policy: &Policy, groups: &[PromptGroup], temperature: f32) -> Result<Vec<Vec<f32>>> {
     let mut all = Vec::new();
-    let ids: Vec<usize> = (0..groups.len()).collect();
-    let micros = micro_batches(groups, &ids, policy.part_rows());
+    let micros = policy.parts(groups.iter().map(rows));
     let score = |part: usize, buffers: &mut Buffers| {
-        let batch = token_batch(groups, &micros[part]);
+        let batch = token_batch(&groups[micros[part].clone()]);
         policy.reserve(batch.n_rows(), micros.len())?;
         let (logprobs, _) = batch.score_with(&policy.model, None, temperature, buffers)?;
         Ok(batch.spans.iter().map(|(first, len)| logprobs[*first..first + len].to_vec()).collect::<Vec<_>>())
@@ -207,11 +207,11 @@ pub fn reference_logprobs(policy: &Policy, groups: &[PromptGroup], temperature: 
     Ok(all)
 }
 
-fn token_batch(groups: &[PromptGroup], ids: &[usize]) -> TokenBatch {
+fn token_batch<'a>(groups: impl IntoIterator<Item = &'a PromptGroup>) -> TokenBatch {
     let mut batch = TokenBatch::default();
-    for g in ids {
-        let completions: Vec<&[u32]> = groups[*g].completions.iter().map(|c| c.tokens.as_slice()).collect();
-        batch.push(&groups[*g].prompt, &completions);
+    for group in groups {
+        let completions: Vec<&[u32]> = group.completions.iter().map(|c| c.tokens.as_slice()).collect();
+        batch.push(&group.prompt, &completions);
     }
     batch
 }
@@ -224,26 +224,6 @@ fn batches(groups: &[PromptGroup], batch: usize, seed: u64, optimizer_step: u64,
     let n_batches = training.iter().map(|g| groups[*g].completions.len()).sum::<usize>().div_ceil(batch.max(1));
     let per_batch = order.len().div_ceil(n_batches.max(1)).max(1);
     order.chunks(per_batch).map(<[usize]>::to_vec).collect()
-}
-
-/// Splits groups into forwards of about `micro_rows` rows, at least one group each.
-fn micro_batches(groups: &[PromptGroup], ids: &[usize], micro_rows: usize) -> Vec<Vec<usize>> {
-    let mut out: Vec<Vec<usize>> = Vec::new();
-    let mut n_rows = usize::MAX;
-    for g in ids {
-        let more = rows(&groups[*g]);
-        match out.last_mut() {
-            Some(last) if n_rows + more <= micro_rows => {
-                last.push(*g);
-                n_rows += more;
-            }
-            _ => {
-                out.push(vec![*g]);
-                n_rows = more;
-            }
-        }
-    }
-    out
 }
 
 /// One forward and backward.
@@ -260,7 +240,7 @@ struct Micro<'a> {
 
 impl Micro<'_> {
     fn backward(&self, policy: &Policy, algo: &Algo, temperature: f32, buffers: &mut Buffers) -> Result<(Gradients, Sums)> {
-        let batch = token_batch(self.groups, self.ids);
+        let batch = token_batch(self.ids.iter().map(|g| &self.groups[*g]));
         policy.reserve(batch.n_rows(), self.parts)?;
         let (mut grads, mut sums) = (Gradients::zeros(policy.adapter.vars()), Sums::default());
         let slopes = |logprobs: &[f32], entropies: &[f32]| {

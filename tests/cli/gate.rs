@@ -11,14 +11,12 @@ use medserl::{
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-use super::program::{Home, Running, demo};
+use super::program::{Home, Running, with};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn gated(gate: &str) -> Vec<&str> {
-    let mut args = demo("1");
-    ["sft.notes=0", "doctor.max_tokens=112", gate].iter().for_each(|set| args.extend(["--set", set]));
-    args
+    with("1", &["sft.notes=0", "doctor.max_tokens=112", gate])
 }
 
 /// Reads on until the run says that it waits; how many samples it asks about.

@@ -152,6 +152,13 @@ pub fn demo(steps: &str) -> Vec<&str> {
     args
 }
 
+/// [`demo`] with more settings.
+pub fn with<'a>(steps: &'a str, sets: &[&'a str]) -> Vec<&'a str> {
+    let mut args = demo(steps);
+    sets.iter().for_each(|set| args.extend(["--set", set]));
+    args
+}
+
 /// [`demo`] with a model of a few thousand weights: a step takes a fraction of a second, and a run with a warm-up a few.
 pub fn tiny(steps: &str, more: &[&str]) -> Vec<String> {
     let mut args: Vec<String> = demo(steps).into_iter().map(str::to_owned).collect();

@@ -9,16 +9,10 @@ use medserl::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::program::{Home, demo};
+use super::program::{Home, with};
 
 /// Long enough for nano to come to a verdict.
 const READABLE: [&str; 2] = ["doctor.max_tokens=112", "sft.notes=0"];
-
-fn with<'a>(steps: &'a str, sets: &[&'a str]) -> Vec<&'a str> {
-    let mut args = demo(steps);
-    sets.iter().for_each(|set| args.extend(["--set", set]));
-    args
-}
 
 fn store(home: &Home) -> Store {
     Store::open_read_only(&home.run_dir()).unwrap()

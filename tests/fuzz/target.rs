@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use medserl::train::bench::peak_memory;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
 use super::mutate::mutate;
@@ -40,13 +41,6 @@ fn processor_time() -> Duration {
     Duration::from_nanos(said.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0))
 }
 
-/// Peak memory of this process, in MiB.
-fn peak_mib() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-    line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).map_or(0, |kib| kib / 1024)
-}
-
 /// Feeds `parse` with mutations; it says whether the input was accepted. Every entry of the corpus must be.
 pub fn fuzz(name: &str, corpus: &[Vec<u8>], words: &[&str], quick: u64, parse: &mut dyn FnMut(&[u8]) -> bool) {
     let full = setting("MEDSERL_FUZZ_CASES").is_some() || setting("MEDSERL_FUZZ_SECONDS").is_some();
@@ -55,7 +49,7 @@ pub fn fuzz(name: &str, corpus: &[Vec<u8>], words: &[&str], quick: u64, parse: &
     for (at, entry) in corpus.iter().enumerate() {
         assert!(parse(entry), "entry {at} of the corpus is refused: {}", entry.escape_ascii());
     }
-    let memory = peak_mib();
+    let memory = peak_memory();
     let seed = setting("MEDSERL_FUZZ_SEED").unwrap_or(1);
     let random = &mut ChaCha8Rng::seed_from_u64(seed);
     let (started, mut slowest, mut cases, mut accepted) = (Instant::now(), Duration::ZERO, 0, 0);
@@ -76,12 +70,13 @@ pub fn fuzz(name: &str, corpus: &[Vec<u8>], words: &[&str], quick: u64, parse: &
     }
     assert!(accepted > 0 && accepted < cases, "{name}: {accepted} of {cases} accepted: the cases are one-sided");
     if full {
-        let grown = peak_mib().saturating_sub(memory);
+        let grown = memory.zip(peak_memory()).map(|(before, now)| (now - before) >> 20);
+        let grown = grown.map_or("unknown".to_owned(), |mib| format!("+{mib} MiB"));
         figure(
             "R16-R20",
             &format!("{name}: mutated input, seed {seed}"),
             &format!(
-                "{cases} inputs in {} s ({accepted} accepted): 0 panics, 0 hangs (slowest {} ms of processor time), peak memory +{grown} MiB",
+                "{cases} inputs in {} s ({accepted} accepted): 0 panics, 0 hangs (slowest {} ms of processor time), peak memory {grown}",
                 started.elapsed().as_secs(),
                 slowest.as_millis()
             ),

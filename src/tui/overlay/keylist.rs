@@ -2,10 +2,10 @@
 
 use ratatui::{crossterm::event::KeyEvent, text::Span};
 
-use super::sheet::{Menu, Sheet, is_any, row, typed};
+use super::sheet::{Menu, Sheet, finds, is_any, row, typed};
 use crate::tui::{
     keymap::Chord,
-    prompt::{Prompt, Typed},
+    prompt::Typed,
     theme::{Theme, Token},
     widget::{cut, wrap},
 };
@@ -32,12 +32,8 @@ pub enum Reply {
 
 /// What the typed words leave: every word must occur in the keys or the meaning.
 fn found<'a>(menu: &Menu, entries: &'a [Entry]) -> Vec<&'a Entry> {
-    let typed = menu.prompt.as_ref().map(Prompt::text).unwrap_or_default().to_lowercase();
-    let holds = |entry: &&Entry| {
-        let text = format!("{} {}", entry.keys, entry.doc).to_lowercase();
-        typed.split_whitespace().all(|word| text.contains(word))
-    };
-    entries.iter().filter(holds).collect()
+    let typed = menu.typed();
+    entries.iter().filter(|entry| finds(&typed, &format!("{} {}", entry.keys, entry.doc))).collect()
 }
 
 /// Takes a key.
@@ -47,8 +43,7 @@ pub fn key(menu: &mut Menu, entries: &[Entry], key: KeyEvent) -> Reply {
     if menu.walk(chord, found.len()) {
         return Reply::Stay;
     }
-    let empty = menu.prompt.as_ref().is_none_or(|prompt| prompt.text().is_empty());
-    if empty && is_any(chord, &["?", ":"]) {
+    if menu.typed().is_empty() && is_any(chord, &["?", ":"]) {
         return Reply::Close;
     }
     match menu.prompt.get_or_insert_default().key(key) {

@@ -5,7 +5,7 @@ use ratatui::{crossterm::event::KeyEvent, text::Span};
 
 use super::{
     Overlay, Sheet, close, is_any,
-    sheet::{row, typed},
+    sheet::{finds, row, typed},
 };
 use crate::tui::{
     action::{ActionRow, rows_of},
@@ -58,7 +58,7 @@ impl Entry {
 
 /// What the typed words leave: every word must occur in the name, the keys or the meaning.
 fn found(app: &App) -> Vec<Entry> {
-    let typed = app.menu.prompt.as_ref().map(Prompt::text).unwrap_or_default().to_lowercase();
+    let typed = app.menu.typed();
     // With arguments typed, the command alone is meant.
     let command = typed.trim_start().split_once(' ').and_then(|(name, _)| COMMANDS.iter().find(|row| row.name == name));
     if let Some(row) = command {
@@ -69,12 +69,7 @@ fn found(app: &App) -> Vec<Entry> {
         Some(Overlay::Commands) => commands.chain(actions).collect(),
         _ => actions.chain(commands).collect(),
     };
-    all.into_iter()
-        .filter(|entry| {
-            let text = format!("{} {} {}", entry.name(), entry.keys(), entry.doc()).to_lowercase();
-            typed.split_whitespace().all(|word| text.contains(word))
-        })
-        .collect()
+    all.into_iter().filter(|entry| finds(&typed, &format!("{} {} {}", entry.name(), entry.keys(), entry.doc()))).collect()
 }
 
 pub(super) fn key(app: &mut App, key: KeyEvent, chord: Chord) -> Option<Effect> {
@@ -82,8 +77,7 @@ pub(super) fn key(app: &mut App, key: KeyEvent, chord: Chord) -> Option<Effect> 
     if app.menu.walk(chord, entries.len()) {
         return None;
     }
-    let empty = app.menu.prompt.as_ref().is_none_or(|prompt| prompt.text().is_empty());
-    if empty && is_any(chord, &["?", ":"]) {
+    if app.menu.typed().is_empty() && is_any(chord, &["?", ":"]) {
         close(app);
         return None;
     }

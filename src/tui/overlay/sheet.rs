@@ -32,6 +32,11 @@ impl Menu {
         Menu { prompt: Some(Prompt::default()), ..Menu::default() }
     }
 
+    /// What is typed, in lower case.
+    pub fn typed(&self) -> String {
+        self.prompt.as_ref().map(Prompt::text).unwrap_or_default().to_lowercase()
+    }
+
     /// Moves the choice among `n` rows; whether the key was for that.
     pub fn walk(&mut self, chord: Chord, n: usize) -> bool {
         let last = n.saturating_sub(1);
@@ -46,6 +51,12 @@ impl Menu {
         (self.chosen, self.problem) = (to.min(last), None);
         true
     }
+}
+
+/// Whether every typed word occurs in a row's text.
+pub fn finds(typed: &str, text: &str) -> bool {
+    let text = text.to_lowercase();
+    typed.split_whitespace().all(|word| text.contains(word))
 }
 
 pub fn is_any(chord: Chord, keys: &[&str]) -> bool {

@@ -78,11 +78,7 @@ fn foot(app: &App, n: usize) -> String {
     if let Some(prompt) = &app.logs.prompt {
         return format!("/{}▏", cut::clean(&prompt.text()));
     }
-    if app.logs.search.is_empty() {
-        format!("{n} line{}", if n == 1 { "" } else { "s" })
-    } else {
-        format!("/{}  n N", cut::clean(&app.logs.search))
-    }
+    if app.logs.search.is_empty() { number::many(n, "line") } else { format!("/{}  n N", cut::clean(&app.logs.search)) }
 }
 
 /// The message wrapped, and whether a single line would cut it.

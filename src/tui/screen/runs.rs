@@ -106,7 +106,7 @@ fn title(app: &RunsApp, shown: &[&RunSummary], columns: usize) -> Line<'static> 
         ]);
     }
     let n = if shown.len() == app.runs.len() {
-        format!("{} run{}", app.runs.len(), if app.runs.len() == 1 { "" } else { "s" })
+        number::many(app.runs.len(), "run")
     } else {
         format!("{} of {} runs", shown.len(), app.runs.len())
     };
