@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use alarms::{AlarmKind, AlarmsConfig};
-pub use checkpoint::CheckpointConfig;
+pub use checkpoint::{CheckpointConfig, MANIFEST};
 pub use hooks::HooksConfig;
 pub use labels::LabelsConfig;
 pub use place::Place;

@@ -131,7 +131,7 @@ see 'label_gate=off asked for'
 keys Space
 see '● RUN'
 keys 6
-see 'hand labels left 1 samples out'
+see 'hand labels left 1 sample out'
 
 # Rollouts by a filter.
 keys 2

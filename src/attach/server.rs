@@ -47,7 +47,7 @@ const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(100);
 pub struct Server {
     shared: Arc<Shared>,
     controls: Mutex<Receiver<Control>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
     /// (device, inode) of our socket: a file that took its place is not ours to unlink.
     socket: (u64, u64),
@@ -80,7 +80,7 @@ impl Server {
         let serving = Arc::clone(&shared);
         let thread = thread::Builder::new().name("attach".into()).spawn(move || runtime.block_on(serve(listener, serving)))?;
         let (controls, socket) = (Mutex::new(receiver), (meta.dev(), meta.ino()));
-        Ok(Server { shared, controls, thread: Some(thread), path: socket_path, socket })
+        Ok(Server { shared, controls, thread: Mutex::new(Some(thread)), path: socket_path, socket })
     }
 
     /// Folds a notice into the picture and queues it for every client. Never blocks on a client.
@@ -108,20 +108,21 @@ impl Server {
         self.shared.lock().live.clone()
     }
 
-    /// Gives clients two seconds to read what is queued, then closes and unlinks the socket.
-    pub fn shutdown(mut self) {
-        self.close();
-    }
-
-    fn close(&mut self) {
-        let Some(thread) = self.thread.take() else { return };
+    /// Unlinks the socket, gives clients two seconds to read what is queued, then closes. What is sent later reaches nobody.
+    pub fn shutdown(&self) {
+        self.unlink();
+        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         let mut state = self.shared.lock();
         state.closing = true;
         state.outboxes.values_mut().for_each(Outbox::end);
         drop(state);
         self.shared.closing.notify_one();
-        // A panic over there has been reported by the panic hook; the socket must go all the same.
+        // A panic over there has been reported by the panic hook.
         let _ = thread.join();
+    }
+
+    /// Takes the socket out of the run directory: nobody new can attach, and another trainer can listen in its place.
+    pub fn unlink(&self) {
         if fs::metadata(&self.path).is_ok_and(|m| (m.dev(), m.ino()) == self.socket) {
             let _ = fs::remove_file(&self.path);
         }
@@ -130,7 +131,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.close();
+        self.shutdown();
     }
 }
 

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 
+/// The file in a checkpoint's folder that is written last: a folder without it is no checkpoint.
+pub const MANIFEST: &str = "MANIFEST.json";
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CheckpointConfig {

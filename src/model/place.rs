@@ -208,6 +208,16 @@ pub fn free_memory(device: &Device) -> Option<u64> {
     }
 }
 
+/// Where the GPU that a device stands for sits on the PCI bus, as its driver says; `None` on the CPU. The number in `cuda:N` would not
+/// do: CUDA counts the cards that `CUDA_VISIBLE_DEVICES` leaves, the fastest first, and other programs count all, by their place.
+pub fn bus_id(device: &Device) -> Option<String> {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(_) => Some(super::kernels::gpu::bus_id(device).unwrap_or_else(|e| format!("an unknown place ({e})"))),
+        _ => None,
+    }
+}
+
 /// What keeps a GPU's memory down to a cap for as long as it lives.
 pub struct Cap {
     #[cfg(feature = "cuda")]

@@ -129,8 +129,9 @@ impl HandLabels {
         if !sifted.excluded.is_empty() || sifted.n_corrected > 0 {
             let why: Vec<String> = sifted.reasons().iter().map(|(reason, n)| format!("{reason} {n}")).collect();
             let (out, mended, kept) = (sifted.excluded.len(), sifted.n_corrected, sifted.kept.len());
+            let samples = if out == 1 { "sample" } else { "samples" };
             remarks.push(format!(
-                "step {step}: hand labels left {out} samples out ({}), corrected {mended}, kept {kept}",
+                "step {step}: hand labels left {out} {samples} out ({}), corrected {mended}, kept {kept}",
                 why.join(", ")
             ));
         }

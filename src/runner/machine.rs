@@ -20,30 +20,33 @@ use crate::attach::{Machine, Notice, Server, protocol::Gpu};
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Sends a Machine notice every second until dropped.
+/// Sends a Machine notice every second until dropped: this machine, and the card at `card` on the PCI bus where the trainer has one.
+/// Which card that is has been seen on machines with one card only; of a card that is divided (MIG), NVML tells of the whole.
 pub struct Watch {
     /// Dropping it ends the thread.
     _stop: Sender<()>,
 }
 
 impl Watch {
-    pub fn start(server: Arc<Server>) -> anyhow::Result<Watch> {
+    pub fn start(server: Arc<Server>, card: Option<String>) -> anyhow::Result<Watch> {
         let (stop, stopped) = channel();
         thread::Builder::new().name("machine".into()).spawn(move || {
-            let nvml = Nvml::init().ok();
+            let nvml = card.as_ref().and_then(|_| Nvml::init().ok());
             let mut cpu = CpuTimes::read();
             while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
                 let now = CpuTimes::read();
-                let machine = read(nvml.as_ref(), cpu.zip(now).and_then(|(before, now)| now.used_since(before)));
+                let host = read(cpu.zip(now).and_then(|(before, now)| now.used_since(before)));
                 cpu = now;
-                server.send(Notice::Machine { machine: Box::new(machine) });
+                let gpu = card.as_deref().map(|card| read_gpu(nvml.as_ref(), card).unwrap_or_else(|| unknown_gpu(card)));
+                server.send(Notice::Machine { machine: Box::new(Machine { gpu, ..host }) });
             }
         })?;
         Ok(Watch { _stop: stop })
     }
 }
 
-fn read(nvml: Option<&Nvml>, cpu_used: Option<f32>) -> Machine {
+/// All but the card.
+fn read(cpu_used: Option<f32>) -> Machine {
     let meminfo = fs::read_to_string("/proc/meminfo").ok();
     let bytes = |key: &str| kibibytes(meminfo.as_deref()?, key).map(|k| k * 1024);
     let memory_total = bytes("MemTotal:");
@@ -55,12 +58,17 @@ fn read(nvml: Option<&Nvml>, cpu_used: Option<f32>) -> Machine {
         memory_total,
         memory_used: memory_total.zip(bytes("MemAvailable:")).map(|(total, free)| total.saturating_sub(free)),
         trainer_memory: status.as_deref().and_then(|s| kibibytes(s, "VmRSS:")).map(|k| k * 1024),
-        gpu: nvml.and_then(read_gpu),
+        gpu: None,
     }
 }
 
-fn read_gpu(nvml: &Nvml) -> Option<Gpu> {
-    let device = nvml.device_by_index(0).ok()?;
+/// A card that computes and of which nothing else is known.
+fn unknown_gpu(card: &str) -> Gpu {
+    Gpu { name: format!("GPU at {card}, unknown to NVML"), ..Gpu::default() }
+}
+
+fn read_gpu(nvml: Option<&Nvml>, card: &str) -> Option<Gpu> {
+    let device = nvml?.device_by_pci_bus_id(card).ok()?;
     let memory = device.memory_info().ok();
     let own = std::process::id();
     let processes = device.running_compute_processes().ok();

@@ -42,7 +42,7 @@ use crate::{
     config::RunConfig,
     data,
     eval::Scores,
-    model::{Policy, files},
+    model::{Policy, files, place},
     store::{RUN_DB, RunLock, RunMeta, Store, StoreError},
     task::{LabelledNote, Phase, Sample, StepReport, Text, prompt, report::PhaseTiming, without_secrets},
     train::{
@@ -111,6 +111,12 @@ pub(super) fn run(options: Options, channel: Sender<Output>) -> Result<Ending> {
     run.outlet.say(if result.is_err() { Level::Error } else { Level::Info }, &message);
     run.outlet.notice(Notice::Ended { state, message: Text::new(&message) });
     run.tell_ending(state, &message);
+    // Not left to the last owner of the server: that is the thread that watches the machine, and the process does not wait for it.
+    // Socket and lock are gone before a client has read the end, so that it can start the run again at once.
+    let server = run.outlet.server.clone();
+    server.unlink();
+    drop(run);
+    server.shutdown();
     result
 }
 
@@ -149,9 +155,10 @@ impl Run {
         }
         let notes = sources::load(&config)?;
         notes.remarks.iter().for_each(|remark| outlet.say(Level::Info, remark));
-        let (place, kept, mut tell) = (config.device, config.precision, |line: &str| outlet.say(Level::Info, line));
-        let policy = Policy::open_at(place, &config.model, kept, &config.lora, config.seed, &mut tell)?;
+        let (device, kept, mut tell) = (config.device, config.precision, |line: &str| outlet.say(Level::Info, line));
+        let policy = Policy::open_at(device, &config.model, kept, &config.lora, config.seed, &mut tell)?;
         room::shortages(&config, &policy, &dir.0).iter().for_each(|line| outlet.say(Level::Warn, line));
+        let card = place::bus_id(policy.model.device());
         let (n_base, n_adapter) =
             (policy.model.spec.n_parameters(), policy.adapter.vars().iter().map(|(_, v)| v.elem_count()).sum::<usize>());
         let commit = policy.commit.as_ref().map_or(String::new(), |commit| format!(" at commit {commit}"));
@@ -167,7 +174,7 @@ impl Run {
         trainer.faults = faults;
         announce_faults(&trainer, &mut store, &mut outlet)?;
         let origin = Origin { model_hash, tokenizer_hash, ..checkpoint::origin(&trainer)? };
-        let machine = Watch::start(server.clone())?;
+        let machine = Watch::start(server.clone(), card)?;
         let settings = Settings::open(&dir.0, trainer.knobs, &trainer.config.breakpoints)?;
         let hooks = Hooks::new(&trainer.config.hooks, &dir.id(), &dir.0);
         let deadline = deadline.and_then(|allowed| Deadline::after(started, allowed));
@@ -261,9 +268,8 @@ impl Run {
             let done = loop {
                 let sifted = labels.sift(step, samples, &mut |n| {
                     if !std::mem::replace(&mut told, true) {
-                        let what = format!(
-                            "step {step}: {n} samples wait for hand labels: key 3, `medserl label`, or resume without them"
-                        );
+                        let wait = if n == 1 { "1 sample waits".to_owned() } else { format!("{n} samples wait") };
+                        let what = format!("step {step}: {wait} for hand labels: key 3, `medserl label`, or resume without them");
                         outlet.say(Level::Info, &what);
                     }
                     steer.borrow_mut().wait_for_labels()

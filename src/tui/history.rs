@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::store::{Store, StoreError};
+use crate::{
+    config::MANIFEST,
+    store::{Store, StoreError},
+};
 
 /// Why a step is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +72,7 @@ fn checkpoints(dir: &Path) -> impl Iterator<Item = Mark> {
     let entries = fs::read_dir(dir.join("checkpoints")).into_iter().flatten().filter_map(Result::ok);
     entries.filter_map(|entry| {
         let step = entry.file_name().to_str()?.strip_prefix("step-")?.parse().ok()?;
-        let kept = entry.path().join("MANIFEST.json").exists();
+        let kept = entry.path().join(MANIFEST).exists();
         kept.then(|| Mark { step, kind: MarkKind::Checkpoint, text: "checkpoint".to_owned() })
     })
 }

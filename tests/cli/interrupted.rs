@@ -141,6 +141,7 @@ fn a_run_is_paused_stepped_and_stopped_from_the_shell() {
     assert!(home.run(&["resume"]).done().out.contains("goes on"));
     assert!(home.run(&["stop", "--now"]).done().out.contains("saved and stopped"));
     assert_eq!(run.end(), Some(0));
+    assert!(!home.run_dir().join("control.sock").exists(), "the socket goes with the run");
     let status = home.run(&["status"]).done().out;
     assert!(status.contains("stopped") && status.contains("the same command continues"), "{status}");
     let late = home.run(&["pause"]);

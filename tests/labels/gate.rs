@@ -50,7 +50,7 @@ fn the_gate_waits_until_every_asked_sample_is_decided() {
     let labelled = labels.sift(1, &samples, &mut wait).unwrap();
     assert_eq!(seen, [4, 3, 2, 1]);
     assert_eq!(labelled.sifted.kept.len(), 3);
-    assert!(labelled.remarks.iter().any(|r| r.contains("left 1 samples out (SD/label:giveaway 1)")), "{:?}", labelled.remarks);
+    assert!(labelled.remarks.iter().any(|r| r.contains("left 1 sample out (SD/label:giveaway 1)")), "{:?}", labelled.remarks);
     // Told to go on, it goes on with what there is; told to stop, it stops.
     let labelled = labels.sift(2, &step(2), &mut |_| Ok(false)).unwrap();
     assert_eq!(labelled.sifted.kept.len(), 4);

@@ -91,6 +91,18 @@ fn pool(device: &Device) -> candle_core::Result<sys::CUmemoryPool> {
     Ok(pool)
 }
 
+/// Such as `0000:3b:00.0`.
+pub fn bus_id(device: &Device) -> candle_core::Result<String> {
+    let ordinal = device.as_cuda_device()?.cuda_stream().context().ordinal();
+    let mut text: [std::ffi::c_char; 32] = [0; 32];
+    let asked = result::device::get(ordinal as i32).and_then(|gpu| {
+        // SAFETY: the driver writes a closed string into at most as many bytes as it is told there are.
+        unsafe { sys::cuDeviceGetPCIBusId(text.as_mut_ptr(), text.len() as i32, gpu).result() }
+    });
+    asked.map_err(candle_core::Error::wrap)?;
+    Ok(text.iter().take_while(|c| **c != 0).map(|c| char::from(*c as u8)).collect())
+}
+
 fn prepare(device: &Device) -> candle_core::Result<()> {
     // SAFETY: everything of ours on this GPU goes through the one stream of this device.
     unsafe { device.as_cuda_device()?.disable_event_tracking() };

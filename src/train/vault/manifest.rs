@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Files;
+use super::{Files, MANIFEST};
 
-/// The list's own file.
-pub const MANIFEST: &str = "MANIFEST.json";
 /// A manifest has a few lines; one beyond this is not ours and is not read into memory.
 pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 const FORMAT: u32 = 2;

@@ -15,9 +15,12 @@ use std::{
 
 pub use disk::{Disk, Local};
 pub use load::{Choice, Chosen, Refused};
-pub use manifest::{MANIFEST, Manifest};
+pub use manifest::Manifest;
 pub use prune::Keep;
 pub use save::Saved;
+
+/// The list's own file.
+pub use crate::config::MANIFEST;
 
 /// A checkpoint's files by name.
 pub type Files = BTreeMap<String, Vec<u8>>;
