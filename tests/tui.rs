@@ -13,6 +13,7 @@ mod replay;
 mod runs;
 mod snapshots;
 mod tokens;
+mod triples;
 
 use std::{
     sync::{
@@ -316,7 +317,9 @@ fn following_keeps_a_finished_completion_until_another_one_has_begun_to_speak() 
     assert_eq!(shown_now(&app), Some(4));
     assert_shows(&shown(&app), &["frozen", "f follow"]);
     app.update(Event::Notice(Box::new(Notice::Phase { step: 319, phase: Phase::Scribe, total: 8 })));
-    assert_shows(&shown(&app), &["Nothing in this note looks wrong", "step 319/1000"]);
+    // Its sample is no longer among those of the step; the scored completion brings its own.
+    let scored = shown(&app);
+    assert_shows(&scored, &["Nothing in this note looks wrong", "step 319/1000", "truth     ERROR Pharmacotherapy, sentence 3"]);
     press(&mut app, "f");
     app.update(Event::Notice(Box::new(token(&sample(Quadrant::AugmentedSafe, 319, 0), 0, "hello"))));
     assert!(shown_now(&app).is_some());

@@ -47,6 +47,17 @@ fn a_claim_is_shown_with_everything_it_rests_on() {
 }
 
 #[test]
+fn a_static_note_says_how_often_the_scribe_was_refused() {
+    for (attempts, told) in [(1, "1 attempt was rejected"), (3, "3 attempts were rejected")] {
+        let mut desk = bench::Memory::default();
+        desk.add_step(2, 1);
+        let from = &mut desk.samples.get_mut("AE-0002-00").unwrap().provenance;
+        (from.fallback, from.attempts) = (true, attempts);
+        Bench::over((80, 24), setup(Task::Review, Picked::Newest), desk).shows(&[told]);
+    }
+}
+
+#[test]
 fn one_key_decides_and_brings_the_next_sample() {
     let check = |keys: &[&str], expected: Decision| {
         let mut bench = Bench::new((80, 24), setup(Task::Review, Picked::Newest));

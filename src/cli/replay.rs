@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> Result<()> {
         told.into_iter().map(|(at, notice)| (at.div_f64(args.speed), Event::Notice(Box::new(notice)))).collect();
     events.extend(args.press.iter().map(|(at, chord)| (Duration::from_secs_f64(*at), Event::Key(chord.press()))));
     events.sort_by_key(|(at, _)| *at);
-    let options = Options { read_only: true, run_dir: Some(dir.clone()), ..args.look.options()? };
+    let options = Options { read_only: true, replay: true, run_dir: Some(dir.clone()), ..args.look.options()? };
     if args.cast.is_none() && !args.print {
         return show(&options, events);
     }

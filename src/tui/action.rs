@@ -76,6 +76,14 @@ pub enum Action {
     PreviousMark,
 }
 
+impl Action {
+    /// Whether it moves within the rollout that is read and does nothing else.
+    pub fn reads(self) -> bool {
+        use Action::{DetailDown, DetailUp, NextPeak, NextToken, PreviousPeak, PreviousToken};
+        matches!(self, DetailDown | DetailUp | NextToken | PreviousToken | NextPeak | PreviousPeak)
+    }
+}
+
 /// One row of the table. `keys` are in the spelling of [`super::keymap::Chord::parse`]; `hint` is the word on the hint line
 /// (empty: none), in order of importance, since hints leave from the right. `steers` marks what a read-only client may not do.
 pub struct ActionRow {
@@ -137,7 +145,7 @@ pub const ACTIONS: &[ActionRow] = &[
     row(INSPECT, (Action::Tokens, "tokens"), &["t"], "tokens", "Token layer: surprise, entropy, drift, KL, share, mask, none"),
     row(INSPECT, (Action::Beside, "beside"), &["b"], "group", "Lay every completion of the sample side by side"),
     row(INSPECT, (Action::Compare, "compare"), &["c"], "compare", "Compare two marked rollouts (or the marked and the chosen)"),
-    row(INSPECT, (Action::NextWrong, "next-wrong"), &["n"], "wrong", "Go to the next rollout that is wrong or unreadable"),
+    row(INSPECT, (Action::NextWrong, "next-wrong"), &["n"], "next wrong", "Go to the next rollout that is wrong or unreadable"),
     row(INSPECT, (Action::NoteView, "note-view"), &["d"], "note", "Show the note as a diff, as the Doctor read it, as it was"),
     row(INSPECT, (Action::Export, "export"), &["E"], "export", "Write the marked rollouts to a JSONL file of the run"),
     row(INSPECT, (Action::CopyCompletion, "copy"), &["y"], "copy", "Copy the completion to the clipboard (OSC 52)"),
@@ -145,7 +153,7 @@ pub const ACTIONS: &[ActionRow] = &[
     row(LOG, (Action::Search, "search"), &["/"], "search", "Search the lines on show; the newest match comes first"),
     row(LOG, (Action::Level, "level"), &["L"], "level", "Show all levels, warnings and errors, errors alone in turn"),
     row(LOG, (Action::Source, "source"), &["s"], "source", "Show the lines of one phase of the step, of the next, of all"),
-    row(LOG, (Action::NextMatch, "next-match"), &["n"], "match", "Go to the match after this line"),
+    row(LOG, (Action::NextMatch, "next-match"), &["n"], "next match", "Go to the match after this line"),
     row(LOG, (Action::PreviousMatch, "previous-match"), &["N"], "", "Go to the match before this line"),
     row(
         CHARTS,
@@ -166,7 +174,7 @@ pub const ACTIONS: &[ActionRow] = &[
     row(CHARTS, (Action::Compare, "compare-runs"), &["c"], "compare", "Lay other runs of this machine beside this one"),
     row(CHARTS, (Action::Filter, "filter-metrics"), &["/"], "filter", "Show only metrics whose name has a word: reward|kl|rate"),
     row(CHARTS, (Action::Metrics, "metrics"), &["m"], "metrics", "What each metric means and in which unit it is"),
-    row(CHARTS, (Action::NextMark, "next-mark"), &["n"], "mark", "Go to the next alarm, event or checkpoint"),
+    row(CHARTS, (Action::NextMark, "next-mark"), &["n"], "next mark", "Go to the next alarm, event or checkpoint"),
     row(CHARTS, (Action::Fit, "fit"), &["0"], "all steps", "Show every step again"),
     row(CHARTS, (Action::Follow, "follow-end"), &["f"], "", "Follow the newest step again"),
     row(CHARTS, (Action::CursorLeft, "cursor-left"), &["left", "h"], "", "Move the crosshair to an earlier step"),

@@ -13,6 +13,7 @@ use super::{
     follow::Follow,
     inspect::Inspect,
     keymap::{Chord, Keymap},
+    layer,
     logs::Logs,
     mouse,
     notify::Channel,
@@ -87,6 +88,8 @@ pub struct App {
     pub keymap: Keymap,
     /// Watching only: nothing that steers is sent.
     pub read_only: bool,
+    /// The run is played back: there is nothing but its own screens.
+    pub replayed: bool,
     /// What this client calls itself to the trainer.
     pub me: Option<Text>,
     /// ASCII characters only.
@@ -137,6 +140,7 @@ impl App {
             theme,
             keymap: Keymap::default(),
             read_only: false,
+            replayed: false,
             me: None,
             ascii: false,
             notify: Channel::Off,
@@ -259,6 +263,8 @@ impl App {
         self.phases.before(&self.live, &notice);
         let snapshot = matches!(notice, Notice::Snapshot { .. });
         let ended = matches!(notice, Notice::Ended { .. });
+        // The end may be told of after the socket has closed.
+        self.lost &= !ended;
         let asked = match &notice {
             Notice::Step { report } => self.charts.step_committed(report),
             Notice::Snapshot { .. } => self.charts.outdated(),
@@ -334,7 +340,7 @@ impl App {
     pub fn act(&mut self, action: Action) -> Option<Effect> {
         match action {
             Action::PauseResume | Action::StepPhase | Action::StepOnce => return self.steer(action),
-            Action::Leave if self.ended() || self.lost => return Some(Effect::Quit),
+            Action::Leave if self.ended() || self.lost || self.replayed => return Some(Effect::Quit),
             Action::Leave => overlay::open(self, Overlay::Leave),
             Action::Help => overlay::open(self, Overlay::Help),
             Action::Palette => overlay::open(self, Overlay::Commands),
@@ -382,7 +388,8 @@ impl App {
         if screen == self.screen {
             return None;
         }
-        (self.screen, self.zoomed, self.dirty) = (screen, false, true);
+        // What was said was about the screen that is left.
+        (self.screen, self.zoomed, self.flash, self.dirty) = (screen, false, None, true);
         self.inspect.stale = true;
         match screen {
             Screen::Inspect => self.inspect.enter(),
@@ -403,9 +410,13 @@ impl App {
             Action::Up | Action::Down | Action::PageUp | Action::PageDown | Action::Top | Action::Bottom => {
                 return self.inspect.scroll(action, visible.of(self.inspect.part));
             }
+            action if visible.list_only && action.reads() => self.say("Enter opens the rollout first"),
             Action::DetailDown | Action::DetailUp => return self.inspect.scroll(action, visible.detail),
             action => {
-                let reply = self.inspect.act(action, visible.alone);
+                let mut reply = self.inspect.act(action, visible.alone);
+                if visible.list_only && matches!(action, Action::Tokens | Action::TokensBack) {
+                    reply.1 = Some(format!("tokens: {}; Enter opens the rollout", layer::name(self.inspect.layer)));
+                }
                 return self.reply(reply);
             }
         }

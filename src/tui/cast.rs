@@ -49,7 +49,7 @@ struct Player<'a> {
 impl Player<'_> {
     fn new(stage: Stage, dir: &Path) -> Player<'_> {
         let mut app = App::new(stage.theme, stage.size);
-        (app.ascii, app.read_only) = (stage.ascii, true);
+        (app.ascii, app.read_only, app.replayed) = (stage.ascii, true, true);
         Player { app, dir, store: None }
     }
 

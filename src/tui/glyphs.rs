@@ -49,7 +49,9 @@ fn ascii(glyph: char) -> Option<char> {
         '◆' => '&',
         '•' => '*',
         '⏎' => '$',
-        '…' | '·' => '.',
+        '·' => '.',
+        // Something is left out, or still to come.
+        '…' => '~',
         '⟦' | '‹' => '[',
         '⟧' | '›' => ']',
         '≥' => '>',

@@ -11,6 +11,7 @@ use super::{
     clipboard, layer,
     prompt::{Prompt, Typed},
     query::{Loaded, Query},
+    widget::number,
 };
 use crate::{
     store::{FilterError, RolloutFilter, RolloutKey, RolloutRow, Sort, SortKey},
@@ -185,8 +186,10 @@ impl Inspect {
                 (None, None)
             }
             Loaded::Exported { path, n_rollouts } => {
-                let n = if n_rollouts == 1 { "1 rollout".to_owned() } else { format!("{n_rollouts} rollouts") };
-                say(format!("wrote {n} to {}", path.display()))
+                let n = number::many(n_rollouts, "rollout");
+                // The name first: a line that has no room for all of it is cut at its end.
+                let (name, folder) = (path.file_name().unwrap_or_default(), path.parent().unwrap_or(&path));
+                say(format!("wrote {n} to {} in {}", name.display(), folder.display()))
             }
             // Nobody asked for the card: that it cannot be made is not worth a message.
             Loaded::Failed { query: Query::Away, .. } | Loaded::Away(_) | Loaded::Nothing => (None, None),
@@ -315,11 +318,14 @@ impl Inspect {
         let n_tokens = self.rollout().map_or(0, |r| r.completion.tokens.len());
         match action {
             Action::NoteView => {
-                self.note_view = match self.note_view {
-                    NoteView::Diff => NoteView::Posed,
-                    NoteView::Posed => NoteView::Source,
-                    NoteView::Source => NoteView::Diff,
+                let (view, told) = match self.note_view {
+                    NoteView::Diff => (NoteView::Posed, "the note as the Doctor read it"),
+                    NoteView::Posed => (NoteView::Source, "the note as it was before the Scribe"),
+                    NoteView::Source => (NoteView::Diff, "the note with its changes marked"),
                 };
+                self.note_view = view;
+                // It may be scrolled out of sight.
+                return say(told);
             }
             Action::Tokens => {
                 self.layer = self.layer.next(1);

@@ -22,6 +22,9 @@ impl App {
 
     /// Why nothing that steers is possible; `None` where it is.
     pub fn why_not_steer(&self) -> Option<String> {
+        if self.replayed {
+            return Some("this is a replay: nothing in it can be changed".to_owned());
+        }
         if self.read_only {
             return Some("read-only: attach without --read-only to steer".to_owned());
         }
@@ -33,6 +36,7 @@ impl App {
     pub fn why_not(&self, action: Action) -> Option<String> {
         let steers = ACTIONS.iter().any(|row| row.action == action && row.steers);
         match action {
+            Action::Visit(_) if self.replayed => Some("this is a replay: it has the screens of one run; q leaves it".to_owned()),
             _ if !steers => None,
             Action::Take | Action::Restart | Action::Visit(Elsewhere::Label) => self.why_not_steer().filter(|_| self.read_only),
             _ => self.why_not_steer(),

@@ -52,6 +52,7 @@ use ratatui::{
         execute, queue,
         terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate, size},
     },
+    layout::Rect,
 };
 
 pub use app::{App, Effect, Event};
@@ -104,6 +105,8 @@ pub struct Options {
     pub notify: Channel,
     /// Send nothing that steers.
     pub read_only: bool,
+    /// The run is played back.
+    pub replay: bool,
     /// What this client calls itself to the trainer.
     pub me: Option<Text>,
     /// Whose store the Inspect screen reads; without one it says so.
@@ -135,6 +138,15 @@ pub fn choose_run(
     if let Some(say) = &options.say {
         app.say(say.clone());
     }
+    let mut draw = |app: &RunsApp| {
+        let frame = |frame: &mut ratatui::Frame| {
+            screen::runs::draw(app, frame);
+            if options.ascii {
+                glyphs::to_ascii(frame.buffer_mut());
+            }
+        };
+        terminal.draw(frame).map(drop)
+    };
     let mut next_look = Instant::now();
     loop {
         if Instant::now() >= next_look {
@@ -143,29 +155,31 @@ pub fn choose_run(
             next_look = Instant::now() + LOOK;
         }
         if app.dirty {
-            terminal.draw(|frame| {
-                screen::runs::draw(&app, frame);
-                if options.ascii {
-                    glyphs::to_ascii(frame.buffer_mut());
-                }
-            })?;
+            draw(&app)?;
             app.dirty = false;
         }
-        match events.recv_timeout(next_look.saturating_duration_since(Instant::now())) {
-            Ok(Event::Key(key)) => match app.key(key) {
-                Outcome::Nothing => {}
-                Outcome::Choice(choice) => return Ok(choice),
-                Outcome::Order(order) => {
-                    app.say("at it…");
-                    terminal.draw(|frame| screen::runs::draw(&app, frame))?;
-                    app.say(obey(order));
-                    next_look = Instant::now();
-                }
-            },
-            Ok(Event::Mouse(event)) => drop(mouse::wheel(event).map(|arrow| app.key(arrow))),
+        let pressed = match events.recv_timeout(next_look.saturating_duration_since(Instant::now())) {
+            Ok(Event::Key(key)) => Some(key),
+            Ok(Event::Mouse(event)) => {
+                let (columns, rows) = size()?;
+                mouse::on_runs(&mut app, event, Rect::new(0, 0, columns, rows))
+            }
             Ok(Event::Hangup) | Err(RecvTimeoutError::Disconnected) => return Ok(Choice::Quit),
-            Ok(Event::Resize(..)) => app.dirty = true,
-            Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Event::Resize(..)) => {
+                app.dirty = true;
+                None
+            }
+            Ok(_) | Err(RecvTimeoutError::Timeout) => None,
+        };
+        match pressed.map_or(Outcome::Nothing, |key| app.key(key)) {
+            Outcome::Nothing => {}
+            Outcome::Choice(choice) => return Ok(choice),
+            Outcome::Order(order) => {
+                app.say("at it…");
+                draw(&app)?;
+                app.say(obey(order));
+                next_look = Instant::now();
+            }
         }
     }
 }
@@ -187,6 +201,7 @@ pub fn run(
     let mut terminal = Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(1 << 16, io::stdout())))?;
     let mut app = App::new(theme, size()?);
     (app.read_only, app.ascii, app.notify) = (options.read_only, options.ascii, options.notify);
+    app.replayed = options.replay;
     app.me.clone_from(&options.me);
     let entered = app.go(options.screen);
     app.asides.extend(entered);
@@ -203,7 +218,7 @@ pub fn run(
         Ok(())
     };
     let loader = options.run_dir.clone().map(|dir| Loader::start(dir, channel.0.clone())).transpose()?;
-    if let Some(loader) = &loader {
+    if let Some(loader) = loader.as_ref().filter(|_| !options.replay) {
         loader.ask(Query::Away);
     }
     let mut perform = |effect| match effect {

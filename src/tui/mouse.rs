@@ -1,6 +1,9 @@
 //! What the mouse means: a click chooses a tab, a panel or a row, the wheel scrolls what is under it. Motion is never asked for.
 
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::{
+    crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind},
+    layout::Rect,
+};
 
 use super::{
     action::Action,
@@ -8,6 +11,7 @@ use super::{
     inspect::Part,
     overlay,
     panel::status,
+    runs::RunsApp,
     screen::{self, Screen},
 };
 
@@ -22,6 +26,26 @@ pub fn wheel(event: MouseEvent) -> Option<KeyEvent> {
         _ => return None,
     };
     Some(KeyEvent::new(code, KeyModifiers::NONE))
+}
+
+/// On the Runs screen: the key that an event stands for. A click chooses a run; on the chosen one it is Enter.
+pub fn on_runs(app: &mut RunsApp, event: MouseEvent, area: Rect) -> Option<KeyEvent> {
+    if let Some(arrow) = wheel(event) {
+        return Some(arrow);
+    }
+    if event.kind != MouseEventKind::Down(MouseButton::Left) || app.over.is_some() || app.prompt.is_some() {
+        return None;
+    }
+    let press = |code| Some(KeyEvent::new(code, KeyModifiers::NONE));
+    if let Some(tab) = screen::runs::tab_at(app, area, event.column, event.row) {
+        return press(KeyCode::Char(tab));
+    }
+    let row = screen::runs::row_at(app, area, event.column, event.row)?;
+    if row == app.chosen {
+        return press(KeyCode::Enter);
+    }
+    (app.chosen, app.message, app.dirty) = (row, None, true);
+    None
 }
 
 /// Takes an event of the mouse in.

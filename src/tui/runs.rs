@@ -26,6 +26,8 @@ use crate::store::RunSummary;
 /// Runs that can be compared at once.
 pub const MOST_COMPARED: usize = 4;
 
+const UNREADABLE: &str = "this directory cannot be read as a run";
+const NOTHING_CHOSEN: &str = "there is no run here";
 const READ_ONLY: &str = "read-only: start without --read-only to change a run";
 
 /// What the reader decided.
@@ -268,11 +270,29 @@ impl RunsApp {
     fn open(&mut self, how: impl FnOnce(PathBuf) -> Choice) -> Outcome {
         match self.run() {
             Some(run) if run.broken.is_none() => Outcome::Choice(how(run.dir.clone())),
-            Some(_) => {
-                self.say("this directory cannot be read as a run");
+            chosen => {
+                self.say(if chosen.is_some() { UNREADABLE } else { NOTHING_CHOSEN });
                 Outcome::Nothing
             }
-            None => Outcome::Nothing,
+        }
+    }
+
+    /// Whether a key does something with the run that is chosen.
+    pub fn offers(&self, wish: Wish) -> bool {
+        let run = self.run();
+        let is_run = run.is_some_and(|run| run.broken.is_none());
+        let alive = run.is_some_and(|run| run.alive);
+        match wish {
+            _ if self.read_only && wish.steers() => false,
+            Wish::Open | Wish::Show(_) | Wish::Label => is_run,
+            Wish::Resume => is_run && !alive && run.is_some_and(|run| run.state != "finished"),
+            Wish::Stop => alive,
+            Wish::Delete => run.is_some() && !alive,
+            Wish::Mark => is_run && self.runs.len() > 1,
+            Wish::Compare | Wish::Sort | Wish::Up | Wish::Down | Wish::Top | Wish::Bottom => self.runs.len() > 1,
+            Wish::Filter => !self.runs.is_empty(),
+            Wish::Close => self.back.is_some(),
+            Wish::Quit | Wish::Help => true,
         }
     }
 
@@ -286,7 +306,11 @@ impl RunsApp {
     }
 
     fn mark(&mut self) {
-        let Some(id) = self.run().filter(|run| run.broken.is_none()).map(|run| run.id.clone()) else { return };
+        let Some(run) = self.run() else { return self.say(NOTHING_CHOSEN) };
+        if run.broken.is_some() {
+            return self.say(UNREADABLE);
+        }
+        let id = run.id.clone();
         if self.marks.remove(&id) {
             return;
         }
@@ -298,10 +322,13 @@ impl RunsApp {
 
     /// Nothing is done here: stopping and deleting are asked about first.
     fn steer(&mut self, wish: Wish) -> Outcome {
-        let Some(run) = self.run().cloned() else { return Outcome::Nothing };
+        let Some(run) = self.run().cloned() else {
+            self.say(NOTHING_CHOSEN);
+            return Outcome::Nothing;
+        };
         match wish {
             Wish::Resume if run.alive => self.say("it is being trained; Enter attaches"),
-            Wish::Resume if run.broken.is_some() => self.say("this directory cannot be read as a run"),
+            Wish::Resume if run.broken.is_some() => self.say(UNREADABLE),
             Wish::Resume if run.state == "finished" => {
                 self.say("all its steps are made; `medserl run EXPERIMENT --steps N` gives it more");
             }
@@ -352,6 +379,8 @@ impl RunsApp {
 pub fn state_word(run: &RunSummary) -> &str {
     match (run.state.as_str(), run.alive) {
         _ if run.broken.is_some() => "unreadable",
+        // A trainer has it again and has not said more yet.
+        ("stopped" | "failed", true) => "starting",
         ("finished", _) => "done",
         ("failed", _) => "failed",
         (state, true) => state,

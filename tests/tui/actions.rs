@@ -20,7 +20,7 @@ use super::{
 };
 
 /// A client on `screen` in which every action has something to do.
-fn ready(screen: Screen) -> Reader {
+pub(super) fn ready(screen: Screen) -> Reader {
     let mut reader = Reader::inspecting(2, (120, 20));
     reader.press("t");
     reader.press("]");
@@ -186,7 +186,7 @@ fn logged(action: Action, screen: Screen, before: &Reader, after: &Reader) -> Op
 }
 
 /// `start`, with something for `action` to do.
-fn before(start: &Reader, screen: Screen, action: Action) -> Reader {
+pub(super) fn before(start: &Reader, screen: Screen, action: Action) -> Reader {
     let mut reader = start.again();
     if action == Action::Close {
         // Something to close: a filter, or a message.

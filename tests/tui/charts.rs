@@ -45,7 +45,7 @@ fn braille(screen: &str) -> usize {
 fn every_metric_that_was_logged_has_a_chart_with_name_value_and_axis() {
     let reader = charting(60, (200, 60));
     let screen = reader.shown();
-    assert_shows(&screen, &["4·Charts", "average 0.9 over raw", "steps 1…60, follows"]);
+    assert_shows(&screen, &["4·Charts", "average 0.9 over raw", "steps 1–60, follows"]);
     for key in report(60).metrics.keys() {
         assert_shows(&screen, &[&title(key)]);
     }
@@ -148,7 +148,7 @@ fn values_that_are_no_numbers_are_seen() {
     reader.event(Event::Notice(Box::new(Notice::Step { report: Box::new(broken) })));
     let screen = reader.shown();
     assert_eq!(screen.matches('×').count(), 2, "{screen}");
-    assert_shows(&screen, &["steps 1…41"]);
+    assert_shows(&screen, &["steps 1–41"]);
     reader.press("f");
     for _ in 0..60 {
         reader.press("right");
@@ -299,7 +299,7 @@ fn one_spike_among_a_million_points_is_on_the_screen() {
     reader.press("z");
     reader.press("[");
     let screen = reader.shown();
-    assert_shows(&screen, &["50.0", "steps 0…999999"]);
+    assert_shows(&screen, &["50.0", "steps 0–999999"]);
     let rows: Vec<&str> = screen.lines().collect();
     let tall = (5..50).filter(|row| braille(rows[*row]) > 0).count();
     assert!(tall > 40, "the spike goes from the bottom to the top: {screen}");

@@ -251,12 +251,44 @@ fn one_client_steers_and_another_may_take_over() {
     assert_shows(&shown(&app), &["you steer this run now"]);
 }
 
+/// The name tells one run from another: it is whole beside whatever else the header of a small screen has to say.
+#[test]
+fn the_name_of_the_run_is_whole_on_a_small_screen_whoever_watches() {
+    let clients = |me: bool| {
+        let attached = |who: &str, steers| Attached { who: Text::new(who), steers };
+        Notice::Clients { clients: vec![attached("ann", me), attached("bob", !me)] }
+    };
+    for (id, read_only, steers, n_alerts) in [
+        ("demo-s1", true, true, 12),
+        ("demo-s1", false, false, 12),
+        ("demo-s1", false, true, 12),
+        ("0142-lora-r16", true, true, 1),
+        ("0142-lora-r16", false, false, 0),
+    ] {
+        let mut app = app((80, 24));
+        (app.read_only, app.me) = (read_only, Some(Text::new("ann")));
+        app.live.run_id = id.to_owned();
+        say(&mut app, clients(steers));
+        (0..n_alerts).for_each(|n| drop(say(&mut app, Notice::Alert { alert: Box::new(alert(n, "kl")) })));
+        app.flash = None;
+        let screen = shown(&app);
+        let role = if read_only { "read-only" } else { ["watching", "steering, +1"][usize::from(steers)] };
+        let head = screen.lines().next().unwrap();
+        assert_shows(head, &[&format!(" {id} · 1·Live "), "6 Log", role]);
+        assert!(n_alerts == 0 || head.contains(&format!("! {n_alerts}")), "{head}");
+        assert!(screen.trim_end().ends_with("? help"), "what left the header is on the hint line: {screen}");
+    }
+}
+
 #[test]
 fn a_trainer_that_died_is_a_card_with_the_way_to_go_on() {
     let mut app = app((80, 24));
     let message = "the trainer died without a word (killed, or out of memory). Ctrl-R goes on from the last checkpoint";
-    say(&mut app, Notice::Ended { state: RunState::Failed, message: Text::new(message) });
+    // The socket closes first; what became of the trainer is found out afterwards.
     app.update(Event::Closed);
+    assert_shows(&shown(&app), &["? LOST", "the trainer does not answer; trying again"]);
+    say(&mut app, Notice::Ended { state: RunState::Failed, message: Text::new(message) });
+    assert!(!shown(&app).contains("LOST"), "{}", shown(&app));
     assert_shows(
         &shown(&app),
         &[
@@ -268,7 +300,14 @@ fn a_trainer_that_died_is_a_card_with_the_way_to_go_on() {
         ],
     );
     press(&mut app, "esc");
-    assert_shows(&shown(&app), &["✗ FAILED", "Ctrl-R resume", "q leave"]);
+    for key in ["1", "2", "4", "6"] {
+        press(&mut app, key);
+        let screen = shown(&app);
+        assert_shows(
+            &screen,
+            &["✗ FAILED  step 318/1000  the trainer died without a word", "Ctrl-R resume", ": commands  ? help"],
+        );
+    }
     assert_eq!(press(&mut app, "ctrl-r"), Some(Effect::Restart));
     app.read_only = true;
     assert_eq!(press(&mut app, "ctrl-r"), None);

@@ -73,11 +73,12 @@ fn levels_sources_and_words_narrow_it_down() {
 #[test]
 fn a_search_goes_from_match_to_match() {
     let mut reader = reading((80, 24));
+    assert!(!reader.shown().contains("next match"), "nothing is sought: {}", reader.shown());
     reader.press("/");
     "DEMO".chars().for_each(|c| reader.press(&c.to_string()));
     assert_shows(&reader.shown(), &["/DEMO", "Enter search"]);
     reader.press("enter");
-    assert_shows(&reader.shown(), &["1 of 5", "/demo"]);
+    assert_shows(&reader.shown(), &["1 of 5", "/demo", "n next match", "↑↓ line"]);
     reader.press("n");
     assert_shows(&reader.shown(), &["no match after this line"]);
     reader.press("/");

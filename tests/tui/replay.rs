@@ -6,7 +6,7 @@ use medserl::{
     attach::{Live, Notice, RunState},
     task::Phase,
     tui::{
-        Event,
+        Effect, Event,
         cast::{self, Stage, Timed},
         replay,
     },
@@ -72,13 +72,27 @@ fn a_recording_is_an_asciicast_and_the_same_every_time() {
     assert!(sent.contains("Rollouts") && sent.contains("Quadrants"));
 }
 
+/// Nobody trains a replay: there is nothing to detach from, to steer or to judge, and no other run behind it.
+#[test]
+fn a_replay_says_what_it_is_and_is_left_at_once() {
+    let mut app = super::app((80, 24));
+    (app.read_only, app.replayed) = (true, true);
+    for (key, says) in
+        [("space", "nothing in it can be changed"), ("3", "the screens of one run"), ("5", "the screens of one run")]
+    {
+        assert_eq!(super::press(&mut app, key), None);
+        assert_shows(&super::shown(&app), &[" 0142-lora-r16 · ", "replay", says]);
+    }
+    assert_eq!((super::press(&mut app, "q"), app.overlay), (Some(Effect::Quit), None));
+}
+
 #[test]
 fn a_screen_is_printed_as_text() {
     let dir = tempfile::tempdir().unwrap();
     drop(fixture::fill(dir.path(), 2));
     let text = cast::print(stage((100, 30)), dir.path(), events(dir.path())).unwrap();
     assert_eq!(text.lines().count(), 30);
-    assert_shows(&text, &["● RUN", "step 2/1000", "read-only"]);
+    assert_shows(&text, &["● RUN", "step 2/1000", "replay"]);
     let ascii = Stage { ascii: true, ..stage((100, 30)) };
     assert!(cast::print(ascii, dir.path(), events(dir.path())).unwrap().is_ascii());
     assert!(cast::print(stage((0, 3)), dir.path(), []).unwrap_err().to_string().contains("0x3"));

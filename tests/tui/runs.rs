@@ -6,11 +6,17 @@ use medserl::{
     store::RunSummary,
     tui::{
         keymap::Chord,
+        mouse,
         runs::{Choice, KEYS, Order, Outcome, RunsApp, differences},
         screen::{self, Screen},
     },
 };
-use ratatui::{Terminal, backend::TestBackend};
+use ratatui::{
+    Terminal,
+    backend::TestBackend,
+    crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind},
+    layout::Rect,
+};
 
 use super::{SIZES, assert_shows, key, theme};
 
@@ -132,6 +138,8 @@ fn stopping_asks_how_and_resuming_starts_only_what_stands_still() {
     press(&mut app, "X");
     assert_shows(&shown(&app, (80, 24)), &["nobody trains it"]);
     assert_eq!(press(&mut app, "r"), Outcome::Order(Order::Resume(PathBuf::from("/runs/0142"))));
+    app.refresh(vec![run("0142", "stopped", true)], 1_000_000);
+    assert_shows(&shown(&app, (80, 24)), &["● starting", "1 in training"]);
     app.read_only = true;
     for name in ["r", "X", "D"] {
         assert_eq!(press(&mut app, name), Outcome::Nothing);
@@ -180,6 +188,27 @@ fn the_list_is_filtered_and_sorted() {
     assert_eq!(press(&mut app, "esc"), Outcome::Choice(Choice::Quit), "nothing is left to close");
 }
 
+/// A hint for what does nothing with the chosen run would be a dead end.
+#[test]
+fn hints_are_for_the_run_that_is_chosen() {
+    let hints = |app: &RunsApp| shown(app, (200, 24)).lines().last().unwrap().to_owned();
+    let mut app = some_runs();
+    let offered = |app: &RunsApp, some: &[&str], none: &[&str]| {
+        let line = hints(app);
+        assert_shows(&line, some);
+        assert!(none.iter().all(|hint| !line.contains(hint)), "{line}");
+    };
+    offered(&app, &["Enter open", "X stop", "c compare", "↑↓ choose"], &["r resume", "D delete", "Esc back"]);
+    press(&mut app, "down");
+    offered(&app, &["Enter open", "r resume", "D delete"], &["X stop"]);
+    press(&mut app, "end");
+    offered(&app, &["D delete", "↑↓ choose"], &["Enter open", "r resume", "X stop", "v mark"]);
+    offered(&RunsApp::new(theme()), &["q quit", "? help"], &["Enter", "resume", "stop", "mark", "filter", "sort", "choose"]);
+    let mut done = RunsApp::new(theme());
+    done.refresh(vec![run("0143", "finished", false)], 1_000_000);
+    offered(&done, &["Enter open", "D delete", "/ filter"], &["r resume", "compare", "mark", "choose"]);
+}
+
 /// Whoever comes from a run is one key away from every screen of it, and from where he was.
 #[test]
 fn every_screen_of_the_chosen_run_is_one_key_away_and_so_is_the_way_back() {
@@ -226,6 +255,30 @@ fn the_help_finds_a_key_by_its_meaning_and_presses_it() {
     assert_shows(&shown(&app, (80, 24)), &["read-only"]);
     press(&mut app, "esc");
     assert_eq!(app.over, None);
+}
+
+#[test]
+fn a_click_goes_to_a_screen_chooses_a_run_and_opens_the_chosen_one() {
+    let mut app = some_runs();
+    let area = Rect::new(0, 0, 80, 24);
+    let click = |app: &mut RunsApp, what: &str| {
+        let screen = shown(app, (80, 24));
+        let (row, line) = screen.lines().enumerate().find(|(_, line)| line.contains(what)).unwrap();
+        // A quotation mark stands before each line.
+        let column = line[..line.find(what).unwrap()].chars().count() as u16 - 1;
+        let kind = MouseEventKind::Down(MouseButton::Left);
+        let event = MouseEvent { kind, column, row: row as u16, modifiers: KeyModifiers::NONE };
+        mouse::on_runs(app, event, area).map(|key| app.key(key))
+    };
+    assert_eq!(click(&mut app, "0142"), None);
+    assert_eq!(app.run().unwrap().id, "0142");
+    assert_eq!(click(&mut app, "✗ died"), Some(open("0142")));
+    let charts = Choice::Open(PathBuf::from("/runs/0142"), Screen::Charts);
+    assert_eq!(click(&mut app, "4 Charts"), Some(Outcome::Choice(charts)));
+    assert_eq!(click(&mut app, "newest first"), None);
+    press(&mut app, "X");
+    press(&mut app, "D");
+    assert_eq!((click(&mut app, "4 Charts"), app.over.is_some()), (None, true), "what asks is answered first");
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn hash(text: &str) -> String {
 }
 
 /// Compares with the file; line by line, so that a difference can be read.
-fn check(name: &str, shown: &str) {
+pub(super) fn check(name: &str, shown: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tui/snapshots").join(format!("{name}.txt"));
     if std::env::var("MEDSERL_SNAPSHOTS").as_deref() == Ok("write") {
         fs::create_dir_all(path.parent().unwrap()).unwrap();

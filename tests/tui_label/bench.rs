@@ -105,7 +105,8 @@ impl Bench {
         Bench::over((80, 24), setup, desk)
     }
 
-    fn over(size: (u16, u16), setup: Setup, mut desk: Memory) -> Bench {
+    /// Over these samples.
+    pub fn over(size: (u16, u16), setup: Setup, mut desk: Memory) -> Bench {
         let now = 1_700_000_000_000;
         let theme = Theme::built_in("dark", Depth::True).unwrap();
         let (heads, entries) = desk.look().unwrap();

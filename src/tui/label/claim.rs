@@ -35,7 +35,9 @@ pub fn lines(app: &LabelApp, card: &Card, room: Rect) -> Vec<Line<'static>> {
         lines.push(Line::styled(cut::fit(&right, columns), style(Token::Dim)));
     }
     if sample.provenance.fallback {
-        let text = format!("! static note: {} attempts were rejected", sample.provenance.attempts);
+        let n = sample.provenance.attempts;
+        let text =
+            format!("! static note: {} rejected", if n == 1 { "1 attempt was".to_owned() } else { format!("{n} attempts were") });
         lines.push(Line::styled(cut::fit(&text, columns), style(Token::Warn)));
     }
     if card.saw_doctor && card.votes.total() > 0 {

@@ -40,7 +40,7 @@ pub(super) fn sheet(app: &App, columns: usize) -> Sheet {
     let rows = app.live.steering.breakpoints.iter().map(|breakpoint| spans(app, breakpoint, columns)).collect();
     let words = Words {
         title: "Breakpoints",
-        nothing: "The run pauses nowhere by itself but at alarms.",
+        nothing: "No breakpoint: the run pauses by itself only at alarms that `alarms.pause` names.",
         lead: "pause where ".to_owned(),
         hint: format!("such as {FORMS}"),
         keys: vec![("a", "add")],

@@ -17,6 +17,7 @@ pub use sheet::Menu;
 use sheet::{Sheet, is_any};
 
 use super::{
+    action::Action,
     app::{App, Effect},
     keymap::Chord,
 };
@@ -69,6 +70,13 @@ pub fn open(app: &mut App, overlay: Overlay) {
 pub fn key(app: &mut App, overlay: Overlay, key: KeyEvent) -> Option<Effect> {
     let chord = Chord::of(key)?;
     app.dirty = true;
+    // A card that came by itself lies in nobody's way.
+    if matches!(overlay, Overlay::Away | Overlay::Over)
+        && let Some(action @ (Action::Go(_) | Action::Visit(_))) = app.keymap.action(app.screen, chord)
+    {
+        close(app);
+        return app.carry_out(action);
+    }
     match overlay {
         Overlay::Help | Overlay::Commands => palette::key(app, key, chord),
         Overlay::Leave => choices::key(app, choices::LEAVE, chord),
@@ -110,7 +118,13 @@ fn sheet(app: &App, overlay: Overlay, area: Rect) -> Option<Sheet> {
         Overlay::Away => {
             let (away, columns) = (app.away.as_ref()?, columns.saturating_sub(4).min(74));
             let lines = away.lines(&app.theme, columns);
-            Sheet { title: away.title(), keys: vec![("Esc", "close")], columns, head: lines, ..Sheet::default() }
+            Sheet {
+                title: away.title(),
+                keys: vec![("Esc", "close"), ("1-6", "another screen")],
+                columns,
+                head: lines,
+                ..Sheet::default()
+            }
         }
         Overlay::Over => over::sheet(app, columns),
     })

@@ -43,9 +43,9 @@ pub(super) fn sheet(app: &App, columns: usize) -> Sheet {
     }));
     let resume = ("Ctrl-R", "resume from the last checkpoint");
     let keys = if app.read_only {
-        vec![("Esc", "look around"), ("q", "leave")]
+        vec![("Esc", "look around"), ("q", "leave"), ("1-6", "another screen")]
     } else {
-        vec![resume, ("Esc", "look around"), ("q", "leave")]
+        vec![resume, ("Esc", "look around"), ("q", "leave"), ("1-6", "another screen")]
     };
     Sheet { title: "✗ FAILED".to_owned(), keys, columns, head, ..Sheet::default() }
 }

@@ -162,7 +162,9 @@ fn verdict_lines(app: &App, stream: &Stream, columns: usize) -> Vec<Line<'static
 }
 
 fn truth_lines(app: &App, stream: &Stream, columns: usize, roomy: bool) -> Vec<Line<'static>> {
-    let sample = app.follow.sample(&app.live).filter(|s| s.id == stream.sample_id);
+    // The samples of a step are gone when the next one begins; a completion that was scored brings its own along.
+    let sample = stream.rollout.as_ref().map(|rollout| rollout.sample.clone());
+    let sample = sample.or_else(|| app.follow.sample(&app.live).filter(|s| s.id == stream.sample_id));
     let truth = sample.map_or_else(|| "unknown".to_owned(), |s| outcome::truth(&s.label));
     let truth = vec![label(app, "truth"), Span::styled(truth, app.theme.style(Token::Verdict))];
     let reward = reward_parts(app, stream.rollout.as_ref(), roomy);

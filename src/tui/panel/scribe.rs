@@ -220,7 +220,8 @@ pub fn provenance_line(app: &App, sample: &Sample, columns: usize) -> Option<Lin
     let from = &sample.provenance;
     let rejections: Vec<String> = from.rejections.iter().map(|r| cut::clean(r)).collect();
     if from.fallback {
-        let text = format!("! FALLBACK  static note, unchanged: {} attempts rejected ({})", from.attempts, rejections.join(", "));
+        let attempts = number::many(from.attempts as usize, "attempt");
+        let text = format!("! FALLBACK  static note, unchanged: {attempts} rejected ({})", rejections.join(", "));
         return Some(Line::styled(cut::fit(&text, columns), app.theme.style(Token::Warn)));
     }
     if rejections.is_empty() {

@@ -18,31 +18,58 @@ use crate::{
     },
 };
 
+/// Fewer columns of a run's name say nothing.
+const LEAST_ID: usize = 6;
 /// Columns in which a reason can be read.
 const BESIDE: usize = 30;
 
-/// `1·Live 2 Inspect 6 Log`: every screen there is, the one of key `here` bright.
-pub fn tabs(theme: &Theme, here: char) -> Vec<Span<'static>> {
+/// `1·Live  2 Inspect  6 Log`: every screen there is, the one of key `here` bright.
+pub fn tabs(theme: &Theme, here: char, gap: &'static str) -> Vec<Span<'static>> {
     let tab = |(i, (key, title, _)): (usize, (char, &'static str, Option<Screen>))| {
         let (mark, token) = if key == here { ('·', Token::Key) } else { (' ', Token::Dim) };
-        let gap = if i == 0 { "" } else { "  " };
+        let gap = if i == 0 { "" } else { gap };
         [Span::raw(gap), Span::styled(format!("{key}{mark}{title}"), theme.style(token))]
     };
     TABS.into_iter().enumerate().flat_map(tab).collect()
 }
 
-/// Run, screens, model; alerts, role and the help key at the right. What has no room leaves whole, the screens last.
+/// What the header has room for.
+struct Head {
+    right: Line<'static>,
+    tabs: Vec<Span<'static>>,
+    /// Columns left of `right`, and those of them that are the run's name's.
+    room: usize,
+    for_id: usize,
+}
+
+fn width(spans: &[Span]) -> usize {
+    spans.iter().map(|span| cut::width(&span.content)).sum()
+}
+
+/// With the help key or without, and with this gap between the screens.
+fn head(app: &App, columns: usize, help: bool, gap: &'static str) -> Head {
+    let help = if help { cut::part("? help", app.theme.style(Token::Dim)) } else { Vec::new() };
+    let right = cut::segments(vec![role(app), alerts(app), help], "  ", columns * 2 / 5);
+    let tabs = tabs(&app.theme, app.screen.number(), gap);
+    let room = columns.saturating_sub(right.width() + if right.width() == 0 { 2 } else { 3 });
+    let for_id = room.saturating_sub(width(&tabs) + 4);
+    Head { right, tabs, room, for_id }
+}
+
+/// Run, screens, model; alerts, role and the help key at the right. What has no room leaves whole, the screens last. Where the run's
+/// name would be cut, the help key, which is on the hint line too, and then the gaps between the screens make way for it.
 pub fn header(app: &App, columns: usize) -> Line<'static> {
     let theme = &app.theme;
     let dim = theme.style(Token::Dim);
-    let right = cut::segments(vec![role(app), alerts(app), cut::part("? help", dim)], "  ", columns * 2 / 5);
-    let tabs = tabs(theme, app.screen.number());
-    let width = |spans: &[Span]| spans.iter().map(|s| cut::width(&s.content)).sum::<usize>();
-    let room = columns.saturating_sub(right.width() + 2);
     let (run_id, model) = (cut::clean(&app.live.run_id), cut::clean(&app.live.model));
-    let for_id = room.saturating_sub(width(&tabs) + 4);
+    let wanted = cut::width(&run_id).min(columns / 4);
+    let ways = [(true, "  "), (false, "  "), (false, " ")];
+    let leaves = |(help, gap)| head(app, columns, help, gap).for_id;
+    let roomy = ways.into_iter().find(|way| leaves(*way) >= wanted);
+    let (help, gap) = roomy.unwrap_or(if leaves(ways[2]) >= LEAST_ID { ways[2] } else { ways[0] });
+    let Head { right, tabs, room, for_id } = head(app, columns, help, gap);
     let mut parts = Vec::new();
-    if !run_id.is_empty() && for_id >= 6.min(cut::width(&run_id)) {
+    if !run_id.is_empty() && for_id >= LEAST_ID.min(cut::width(&run_id)) {
         parts.push(cut::part(cut::fit(&run_id, for_id.min(columns / 4)), theme.style(Token::Title)));
     }
     let program = cut::part("medserl", theme.style(Token::Title));
@@ -65,7 +92,7 @@ pub fn header(app: &App, columns: usize) -> Line<'static> {
 fn role(app: &App) -> Vec<Span<'static>> {
     let others = app.live.clients.len().saturating_sub(1);
     if app.read_only {
-        return cut::part("read-only", app.theme.style(Token::Chosen));
+        return cut::part(if app.replayed { "replay" } else { "read-only" }, app.theme.style(Token::Chosen));
     }
     if !app.leads() {
         return cut::part("watching", app.theme.style(Token::Chosen));
@@ -80,8 +107,13 @@ fn alerts(app: &App) -> Vec<Span<'static>> {
 
 /// The key of the tab in this column of the header.
 pub fn tab_at(app: &App, column: u16) -> Option<char> {
+    tab_in(&header(app, usize::from(app.size.0)), column)
+}
+
+/// The key of the tab in this column of a line with [`tabs`].
+pub fn tab_in(line: &Line, column: u16) -> Option<char> {
     let mut x = 0;
-    for span in header(app, usize::from(app.size.0)).spans {
+    for span in &line.spans {
         let width = cut::width(&span.content);
         if (x..x + width).contains(&usize::from(column)) {
             let mut letters = span.content.chars();
@@ -162,8 +194,8 @@ fn coming(app: &App) -> Vec<Vec<Span<'static>>> {
 pub fn status(app: &App, columns: usize) -> Line<'static> {
     let mut parts = facts(app);
     // A reason is worth more than figures, and a piece of it more than nothing.
-    if let Some(why) = app.live.steering.paused_by.as_ref().filter(|_| app.live.state == RunState::Paused) {
-        let at = parts.len().min(3 + turned(app).len());
+    if let Some((why, token, at)) = reason(app) {
+        let at = parts.len().min(at);
         let width = |parts: &[Vec<Span>]| {
             parts.iter().map(|p| p.iter().map(|s| cut::width(&s.content)).sum::<usize>() + 2).sum::<usize>()
         };
@@ -172,12 +204,21 @@ pub fn status(app: &App, columns: usize) -> Line<'static> {
         let beside = all.saturating_sub(width(&coming(app)));
         let room = if beside >= BESIDE { beside } else { all };
         if room >= 12 {
-            parts.insert(at, cut::part(cut::fit(&cut::clean(why.as_str()), room), app.theme.style(Token::Warn)));
+            parts.insert(at, cut::part(cut::fit(&why, room), app.theme.style(token)));
         }
     }
     let mut line = cut::segments(parts, "  ", columns.saturating_sub(1));
     line.spans.insert(0, Span::raw(" "));
     line
+}
+
+/// Why the run stands still, where there is more to say than its state, and its place among the facts.
+fn reason(app: &App) -> Option<(String, Token, usize)> {
+    if app.lost || app.ended() {
+        return Some((farewell(app), Token::Title, 2));
+    }
+    let why = app.live.steering.paused_by.as_ref().filter(|_| app.live.state == RunState::Paused)?;
+    Some((cut::clean(why.as_str()), Token::Warn, 3 + turned(app).len()))
 }
 
 fn step(app: &App) -> String {
@@ -227,59 +268,41 @@ pub fn hints(app: &App, columns: usize) -> Line<'static> {
     if app.screen == Screen::Log && app.logs.takes_keys() {
         return key_words(app, &[("Enter", "search"), ("Esc", "cancel"), ("Ctrl-U", "clear")], columns);
     }
-    let over = app.lost || app.ended();
-    if over && app.screen == Screen::Live {
-        let mut parts = vec![vec![Span::raw(" "), Span::styled("q", app.theme.style(Token::Key)), Span::raw(" leave")]];
-        if !app.read_only && app.falls_short() {
-            parts.push(key_word(app, ("Ctrl-R", "resume")));
-        }
-        parts.extend([(":", "commands"), ("?", "help")].map(|words| key_word(app, words)));
-        parts.push(cut::part(cut::fit(&farewell(app), columns.saturating_sub(50)), app.theme.style(Token::Title)));
-        return cut::segments(parts, "  ", columns);
-    }
     let mut parts: Vec<Vec<Span>> = Vec::new();
     // What one can do with what is before one's eyes comes before what is always there.
     let first: &[(&str, &str)] = match app.screen {
         Screen::Inspect if app.inspect.compared.is_some() => &[("Esc", "back"), ("↑↓", "scroll"), ("←→", "choose")],
         Screen::Inspect if reads(app) => &[("Esc", "back"), ("↑↓", "scroll"), ("←→", "sibling")],
         Screen::Charts => &[("↑↓", "chart"), ("←→", "crosshair")],
+        Screen::Log => &[("↑↓", "line")],
         _ => &[],
     };
     parts.extend(first.iter().map(|words| key_word(app, *words)));
     if !app.leads() && !app.read_only {
         parts.push(key_word(app, ("W", "take over")));
     }
+    if (app.lost || app.ended()) && !app.read_only && app.falls_short() {
+        parts.push(key_word(app, ("Ctrl-R", "resume")));
+    }
     let always = [Action::Palette, Action::Help];
     parts.extend(rows_of(app.screen).filter(|row| !always.contains(&row.action)).filter_map(|row| hint(app, row)));
     // The way to everything else never leaves.
     let ways = always.iter().filter_map(|action| hint(app, rows_of(app.screen).find(|row| row.action == *action)?));
-    let ways: Vec<Vec<Span>> = ways.collect();
-    let ways = cut::segments(ways, "  ", columns.saturating_sub(1));
-    let mut line = cut::segments(parts, "  ", columns.saturating_sub(ways.width() + 4));
-    let gap = if line.width() == 0 { " " } else { "  " };
-    if line.width() > 0 {
-        line.spans.insert(0, Span::raw(" "));
-    }
-    line.push_span(Span::raw(gap));
-    line.spans.extend(ways.spans);
-    line
+    cut::with_tail(parts, ways.collect(), columns)
 }
 
 /// Why there is nothing to steer any more.
 fn farewell(app: &App) -> String {
     match &app.live.ended {
-        Some(message) if !message.as_str().is_empty() => format!(" {}", cut::clean(message.as_str())),
-        _ if app.lost => " the trainer does not answer; trying again".to_owned(),
-        _ => " the run is over".to_owned(),
+        Some(message) if !message.as_str().is_empty() => cut::clean(message.as_str()),
+        _ if app.lost => "the trainer does not answer; trying again".to_owned(),
+        _ => "the run is over".to_owned(),
     }
 }
 
 /// A hint line of keys that are not in the table of actions.
 fn key_words(app: &App, words: &[(&'static str, &'static str)], columns: usize) -> Line<'static> {
-    let parts = words.iter().map(|words| key_word(app, *words)).collect();
-    let mut line = cut::segments(parts, "  ", columns.saturating_sub(1));
-    line.spans.insert(0, Span::raw(" "));
-    line
+    cut::with_tail(words.iter().map(|words| key_word(app, *words)).collect(), Vec::new(), columns)
 }
 
 /// Whether the keys belong to one rollout, not to the list.
@@ -293,8 +316,10 @@ fn key_word(app: &App, (key, word): (&'static str, &str)) -> Vec<Span<'static>> 
 
 fn hint(app: &App, row: &ActionRow) -> Option<Vec<Span<'static>>> {
     let of_the_list = matches!(row.action, Action::Open | Action::Down | Action::NextSibling | Action::Filter | Action::Sort);
-    let said = app.screen == Screen::Charts && matches!(row.action, Action::Down | Action::CursorRight);
-    if said || reads(app) && of_the_list {
+    let said =
+        matches!((app.screen, row.action), (Screen::Charts, Action::Down | Action::CursorRight) | (Screen::Log, Action::Down));
+    let nothing_sought = row.action == Action::NextMatch && app.logs.search.is_empty();
+    if said || nothing_sought || reads(app) && of_the_list {
         return None;
     }
     let no_steering = app.why_not(row.action).is_some() || app.lost || app.ended();
@@ -306,7 +331,6 @@ fn hint(app: &App, row: &ActionRow) -> Option<Vec<Span<'static>>> {
         Action::PauseResume if paused => "resume",
         Action::Follow if app.follow.frozen => "follow",
         Action::Zoom if app.zoomed => "unzoom",
-        Action::Down if app.screen == Screen::Log => "line",
         Action::Down if app.screen == Screen::Inspect && app.inspect.part == Part::List => "choose",
         Action::Down if app.screen == Screen::Live && app.focus == Panel::Scribe => "sample",
         Action::Mark if app.inspect.shown.as_ref().is_some_and(|key| app.inspect.marks.contains(key)) => "unmark",

@@ -233,12 +233,12 @@ pub fn cursor(app: &App, rollout: &Rollout, columns: usize) -> Vec<Line<'static>
     let value = |row: &[f32]| row.get(at).map_or(f64::NAN, |v| f64::from(*v));
     let (policy, reference) = (value(&trace.policy_logprobs), value(&trace.reference_logprobs));
     let text = format!(
-        "policy {} (drift {:+.4}, ratio {:.3})  reference {} (KL {:+.3})  entropy {:.3}",
+        "policy {} (drift {}, ratio {:.3})  reference {} (KL {})  entropy {:.3}",
         number::fixed(policy, 3),
-        policy - p,
+        number::fixed_signed(policy - p, 4),
         (policy - p).exp(),
         number::fixed(reference, 3),
-        p - reference,
+        number::fixed_signed(p - reference, 3),
         value(&trace.entropies)
     );
     lines.extend(labelled(app, "log p", text, columns));

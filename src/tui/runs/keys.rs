@@ -54,7 +54,7 @@ pub const KEYS: &[KeyRow] = &[
     row(Wish::Mark, &["v", "space"], "mark", "Mark for a comparison, or take the mark away"),
     row(Wish::Compare, &["c"], "compare", "Figures of the marked runs, and where their experiments differ"),
     row(Wish::Filter, &["/"], "filter", "Show only runs whose id, name, model or state has these words"),
-    row(Wish::Sort, &["s"], "sort", "Sort by start, last sign, reward, held-out accuracy, name in turn"),
+    row(Wish::Sort, &["s"], "sort", "Sort by start, last sign, reward, held-out accuracy or name"),
     row(Wish::Delete, &["D"], "delete", "Delete a run and everything in it (its id must be typed)"),
     row(Wish::Show(Screen::Live), &["1"], "", "The chosen run on its Live screen"),
     row(Wish::Show(Screen::Inspect), &["2"], "", "The rollouts of the chosen run"),
@@ -65,5 +65,5 @@ pub const KEYS: &[KeyRow] = &[
     row(Wish::Up, &["up", "k"], "", "The run before"),
     row(Wish::Top, &["home", "g"], "", "The first run"),
     row(Wish::Bottom, &["end", "G"], "", "The last run"),
-    row(Wish::Help, &["?", ":"], "help", "Show or hide this list; typing searches it, Enter presses the key"),
+    row(Wish::Help, &["?", ":"], "help", "Show or hide this list; typing searches, Enter presses the key"),
 ];

@@ -135,7 +135,7 @@ fn sample(index: usize) -> &'static str {
 fn steps_text(charts: &Charts) -> String {
     let Some((start, end)) = charts.range() else { return String::new() };
     let follows = if charts.view.end.is_none() { ", follows" } else { "" };
-    format!("steps {:.0}…{:.0}{follows}", start.max(0.0), end)
+    format!("steps {:.0}–{:.0}{follows}", start.max(0.0), end)
 }
 
 fn style_of(app: &App, index: usize) -> Style {

@@ -37,6 +37,8 @@ pub struct Visible {
     pub list: usize,
     pub detail: usize,
     pub alone: bool,
+    /// The list has the screen, and the rollout is out of sight.
+    pub list_only: bool,
 }
 
 impl Visible {
@@ -88,6 +90,7 @@ pub fn visible(app: &App) -> Visible {
         list: rows(places.list).saturating_sub(head).max(1),
         detail: scrolling(app, rows(places.detail)).max(1),
         alone: places.list.is_none() || places.detail.is_none(),
+        list_only: places.detail.is_none(),
     }
 }
 

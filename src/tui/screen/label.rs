@@ -232,14 +232,9 @@ fn hints(app: &LabelApp, columns: usize) -> Line<'static> {
         Mode::Typing { .. } => {
             (words(&[("Enter", "done"), ("Esc", "give up"), ("Ctrl-U", "clear"), ("Ctrl-E", "editor")]), Vec::new())
         }
-        Mode::Card | Mode::Help(_) => (offered(app), decide::key_word(app, "?", "help")),
+        Mode::Card | Mode::Help(_) => (offered(app), vec![decide::key_word(app, "?", "help")]),
     };
-    let room = if help.is_empty() { 1 } else { 9 };
-    let mut line = cut::segments(parts, "  ", columns.saturating_sub(room));
-    line.spans.insert(0, Span::raw(" "));
-    line.push_span(Span::raw(if help.is_empty() || line.width() <= 1 { "" } else { "  " }));
-    line.spans.extend(help);
-    line
+    cut::with_tail(parts, help, columns)
 }
 
 /// The rows of the table that do something now.

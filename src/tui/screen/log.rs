@@ -78,7 +78,8 @@ fn foot(app: &App, n: usize) -> String {
     if let Some(prompt) = &app.logs.prompt {
         return format!("/{}▏", cut::clean(&prompt.text()));
     }
-    if app.logs.search.is_empty() { number::many(n, "line") } else { format!("/{}  n N", cut::clean(&app.logs.search)) }
+    let sought = &app.logs.search;
+    if sought.is_empty() { number::many(n, "line") } else { format!("/{}  n next · N before", cut::clean(sought)) }
 }
 
 /// The message wrapped, and whether a single line would cut it.

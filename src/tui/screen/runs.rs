@@ -14,7 +14,7 @@ use crate::{
     tui::{
         keymap,
         panel::{self, status},
-        runs::{KEYS, KeyRow, RunsApp, Wish, state_word},
+        runs::{KEYS, RunsApp, Wish, state_word},
         theme::Token,
         widget::{cut, number, wrap},
     },
@@ -45,24 +45,51 @@ const COLUMNS: &[Column] = &[
     ("name", 24, |_, run| (cut::clean(&run.name), Token::Dim)),
 ];
 
+/// Where the list is, which of the runs is its first row, and the rows of the figures below it.
+struct Places {
+    list: Rect,
+    top: usize,
+    detail: u16,
+}
+
+fn has_tabs(area: Rect) -> bool {
+    area.height >= TABBED && usize::from(area.width) >= TABBED_COLUMNS
+}
+
+fn places(app: &RunsApp, area: Rect) -> Places {
+    let detail = if area.height >= TALL && !app.shown().is_empty() { DETAIL_ROWS } else { 0 };
+    let above = (2 + u16::from(has_tabs(area))).min(area.height);
+    let list = Rect { y: area.y + above, height: area.height.saturating_sub(above + 1 + detail), ..area };
+    Places { list, top: (app.chosen + 1).saturating_sub(usize::from(list.height).max(1)), detail }
+}
+
+/// The key of the tab at a place on the screen.
+pub fn tab_at(app: &RunsApp, area: Rect, column: u16, row: u16) -> Option<char> {
+    if row == 0 && has_tabs(area) { status::tab_in(&tabs(app, area.width.into()), column) } else { None }
+}
+
+/// The run at a place on the screen, as a place among those shown.
+pub fn row_at(app: &RunsApp, area: Rect, column: u16, row: u16) -> Option<usize> {
+    let Places { list, top, .. } = places(app, area);
+    let at = top + usize::from(row.checked_sub(list.y)?);
+    (list.contains((column, row).into()) && at < app.shown().len()).then_some(at)
+}
+
 /// Draws one frame. Reads only.
 pub fn draw(app: &RunsApp, frame: &mut Frame) {
     let area = frame.area();
     let buf = frame.buffer_mut();
     let columns = usize::from(area.width);
     let shown = app.shown();
-    let detail = if area.height >= TALL && !shown.is_empty() { DETAIL_ROWS } else { 0 };
-    let mut top = vec![title(app, &shown, columns), head(app, columns)];
-    if area.height >= TABBED && columns >= TABBED_COLUMNS {
-        top.insert(0, tabs(app, columns));
+    let Places { list, top, detail } = places(app, area);
+    let mut above = vec![title(app, &shown, columns), head(app, columns)];
+    if has_tabs(area) {
+        above.insert(0, tabs(app, columns));
     }
-    let top_rows = u16::try_from(top.len()).unwrap_or(u16::MAX).min(area.height);
-    panel::put(&top, Rect { height: top_rows, ..area }, buf);
-    let list = Rect { y: area.y + top_rows, height: area.height.saturating_sub(top_rows + 1 + detail), ..area };
-    let rows = usize::from(list.height).max(1);
-    let top = (app.chosen + 1).saturating_sub(rows);
-    let lines: Vec<Line> =
-        shown.iter().enumerate().skip(top).take(rows).map(|(i, run)| row(app, run, i == app.chosen, columns)).collect();
+    panel::put(&above, Rect { height: list.y - area.y, ..area }, buf);
+    let lines: Vec<Line> = (shown.iter().enumerate().skip(top).take(usize::from(list.height).max(1)))
+        .map(|(i, run)| row(app, run, i == app.chosen, columns))
+        .collect();
     panel::put(&lines, list, buf);
     if shown.is_empty() {
         let text = if app.runs.is_empty() {
@@ -85,7 +112,7 @@ pub fn draw(app: &RunsApp, frame: &mut Frame) {
 fn tabs(app: &RunsApp, columns: usize) -> Line<'static> {
     let title = app.theme.style(Token::Title);
     let name = app.back.as_deref().map_or_else(|| "medserl".to_owned(), cut::clean);
-    let mut parts = vec![cut::part(format!(" {}", cut::fit(&name, columns / 4)), title), status::tabs(&app.theme, '5')];
+    let mut parts = vec![cut::part(format!(" {}", cut::fit(&name, columns / 4)), title), status::tabs(&app.theme, '5', "  ")];
     if columns < 90 && cut::width(&name) > 15 {
         parts.remove(0);
         parts[0].insert(0, Span::raw(" "));
@@ -138,19 +165,15 @@ fn hints(app: &RunsApp, columns: usize) -> Line<'static> {
     let parts = if app.prompt.is_some() {
         vec![key("Enter", "apply"), key("Esc", "cancel"), key("Ctrl-U", "clear")]
     } else {
-        let back = |row: &&KeyRow| row.wish != Wish::Close || app.back.is_some();
-        let offered = KEYS.iter().filter(back).filter(|row| !(row.hint.is_empty() || app.read_only && row.wish.steers()));
-        let offered = offered.filter(|row| row.wish != Wish::Help);
+        let offered = KEYS.iter().filter(|row| row.wish != Wish::Help && !row.hint.is_empty() && app.offers(row.wish));
         let mut parts: Vec<_> = offered.map(|row| key(&keymap::label(row.keys[0]), row.hint)).collect();
-        parts.push(key("↑↓", "choose"));
+        if app.offers(Wish::Down) {
+            parts.push(key("↑↓", "choose"));
+        }
         parts
     };
-    let help = if app.prompt.is_none() { key("?", "help") } else { Vec::new() };
-    let mut line = cut::segments(parts, "  ", columns.saturating_sub(9));
-    line.spans.insert(0, Span::raw(" "));
-    line.push_span(Span::raw(if help.is_empty() || line.width() <= 1 { "" } else { "  " }));
-    line.spans.extend(help);
-    line
+    let help = if app.prompt.is_none() { vec![key("?", "help")] } else { Vec::new() };
+    cut::with_tail(parts, help, columns)
 }
 
 /// How many of the columns fit beside the id.

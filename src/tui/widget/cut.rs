@@ -73,6 +73,22 @@ pub fn segments(parts: Vec<Vec<Span<'static>>>, gap: &str, columns: usize) -> Li
     line
 }
 
+/// Between the keys of a hint line.
+const GAP: &str = "  ";
+
+/// A hint line: what does not fit leaves from the right, and the tail never does, since it is the way to everything else.
+pub fn with_tail(parts: Vec<Vec<Span<'static>>>, tail: Vec<Vec<Span<'static>>>, columns: usize) -> Line<'static> {
+    let tail = segments(tail, GAP, columns.saturating_sub(1));
+    let taken = if tail.width() == 0 { 0 } else { tail.width() + width(GAP) };
+    let mut line = segments(parts, GAP, columns.saturating_sub(1 + taken));
+    if line.width() > 0 && taken > 0 {
+        line.push_span(Span::raw(GAP));
+    }
+    line.spans.insert(0, Span::raw(" "));
+    line.spans.extend(tail.spans);
+    line
+}
+
 /// One-span segment.
 pub fn part(text: impl Into<String>, style: Style) -> Vec<Span<'static>> {
     vec![Span::styled(text.into(), style)]

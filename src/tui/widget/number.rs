@@ -17,6 +17,13 @@ pub fn fixed(value: f64, decimals: usize) -> String {
     if is_zero { text.trim_start_matches('-').to_owned() } else { text }
 }
 
+/// The same with its sign; what rounds to zero has none.
+pub fn fixed_signed(value: f64, decimals: usize) -> String {
+    let text = fixed(value, decimals);
+    let is_zero = text.bytes().all(|b| matches!(b, b'0' | b'.'));
+    if is_zero || text.starts_with('-') || value.is_nan() { text } else { format!("+{text}") }
+}
+
 /// `0.034`, with fewer digits as it grows, `2e-5` where three decimals would say nothing; `–` where there is none.
 pub fn plain(value: Option<f64>) -> String {
     match value {

@@ -20,7 +20,9 @@ use crate::tui::{
 pub(super) fn draw(app: &App, area: Rect, buf: &mut Buffer) {
     if let Some(picker) = &app.charts.picker {
         let (lines, at) = runs(app, picker, usize::from(area.width.saturating_sub(6)));
-        over(app, "Compare with", "Space lays beside or takes away  Esc done", &lines, at, area, buf);
+        let some = picker.runs.as_ref().is_some_and(|runs| !runs.is_empty());
+        let keys = if some { "Space lays beside or takes away  ↑↓ choose  Esc done" } else { "Esc close" };
+        over(app, "Compare with", keys, &lines, at, area, buf);
     } else if app.charts.list {
         let (lines, at) = metrics(app, usize::from(area.width.saturating_sub(6)));
         over(app, "Metrics", "↑↓ choose  Esc close", &lines, at, area, buf);
