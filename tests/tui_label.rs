@@ -43,7 +43,7 @@ fn a_claim_is_shown_with_everything_it_rests_on() {
     ]);
     assert!(!bench.screen().contains("Doctor "), "what the Doctor says waits until it is asked for");
     let wide = Bench::new((120, 40), setup(Task::Review, Picked::Newest));
-    wide.shows(&["Original  ms-1", "2 He takes metformin.", "Queue", "Session", "History", "▌ AE-0002-00", "AS-0002-01"]);
+    wide.shows(&["Original  ms-1", "2 He takes metformin.", "Queue", "Session", "History", "▸ AE-0002-00", "AS-0002-01"]);
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn a_run_that_goes_on_never_moves_the_sample_on_show() {
     bench.app.offer(heads.clone());
     bench.app.offer(heads);
     assert_eq!((bench.app.card.as_ref().unwrap().id.clone(), bench.app.remaining()), (shown.clone(), 11));
-    bench.shows(&["11 left", &format!("▌ {shown}")]);
+    bench.shows(&["11 left", &format!("▸ {shown}")]);
     bench.press(&["n", "b"]);
     assert_eq!(bench.app.card.as_ref().unwrap().id, shown);
     // A sample that is gone by the time it is wanted is named and passed over.

@@ -31,12 +31,15 @@ use clap::{CommandFactory, Parser, Subcommand};
 #[command(
     name = "medserl",
     version,
-    about = "Improves a small medical language model by self-play, and lets you watch. Research only: nothing here is medical advice."
+    about = "Improves a small medical language model by self-play, and lets you watch. Research only: nothing here is medical advice.",
+    args_conflicts_with_subcommands = true
 )]
 struct Cli {
     /// The screen of all runs where left out
     #[command(subcommand)]
     command: Option<Command>,
+    #[command(flatten)]
+    look: look::Look,
 }
 
 #[derive(Subcommand)]
@@ -107,12 +110,13 @@ fn to_stderr(line: &str) {
 
 pub fn main() -> Result<ExitCode> {
     let done = |result: Result<()>| result.map(|()| ExitCode::SUCCESS);
-    let Some(command) = Cli::parse().command else {
+    let Cli { command, look } = Cli::parse();
+    let Some(command) = command else {
         if !std::io::stdout().is_terminal() {
             eprint!("{}", Cli::command().render_help());
             return Ok(ExitCode::from(2));
         }
-        return done(look::Look::default().options().and_then(|options| attach::choose(&options)));
+        return done(look.options().and_then(|options| attach::choose(&options)));
     };
     match command {
         Command::Demo(args) => run::demo(&args),

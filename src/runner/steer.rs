@@ -287,6 +287,8 @@ impl Steer {
             Control::StepOnce => self.halt_at(Halt::AtStep, RunState::Running),
             Control::Stop { now } => {
                 (self.stop, self.stop_now) = (true, self.stop_now || *now);
+                // A pause that was asked for before must not hold up the end.
+                self.halt = Halt::Never;
                 self.announce(RunState::Stopping);
             }
             Control::Abort => self.abort(),

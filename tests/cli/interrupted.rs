@@ -1,8 +1,11 @@
 //! Runs that are killed, signalled, stopped and steered: what they learnt is what an undisturbed run learns, bit by bit.
 
-use std::sync::OnceLock;
+use std::{sync::OnceLock, time::Duration};
 
-use medserl::task::StepReport;
+use medserl::{
+    attach::{Client, Control, Live, RunState},
+    task::{Phase, StepReport},
+};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::program::{Home, Running, demo};
@@ -146,6 +149,32 @@ fn a_run_is_paused_stepped_and_stopped_from_the_shell() {
     assert!(status.contains("stopped") && status.contains("the same command continues"), "{status}");
     let late = home.run(&["pause"]);
     assert!(late.code == Some(1) && late.err.contains("not being trained"), "{}", late.err);
+}
+
+/// Whoever pauses, looks, and then leaves by "save a checkpoint, then stop" must not find the run paused again in the morning.
+#[test]
+fn a_run_that_is_paused_within_a_step_is_saved_and_stopped_when_told_to() {
+    let home = Home::new();
+    let mut run = home.start(&demo("4000"));
+    run.wait_for("step");
+    let client = Client::connect(&home.run_dir().join("control.sock")).unwrap();
+    let mut live = Live::default();
+    client.send(&Control::StepPhase).unwrap();
+    let told = |live: &mut Live| live.apply(client.next_timeout(Duration::from_secs(60)).unwrap().expect("the trainer speaks"));
+    loop {
+        told(&mut live);
+        match (live.state, live.phase) {
+            (RunState::Paused, Some(Phase::Commit | Phase::Eval)) => client.send(&Control::StepPhase).unwrap(),
+            (RunState::Paused, _) => break,
+            _ => {}
+        }
+    }
+    client.send(&Control::Stop { now: false }).unwrap();
+    assert_eq!(run.end(), Some(0));
+    while live.ended.is_none() {
+        told(&mut live);
+    }
+    assert!(live.ended.unwrap().as_str().contains("the same command continues"));
 }
 
 /// Reads on until the log holds these words.

@@ -1,8 +1,11 @@
 //! Steering from the screen: the palette, breakpoints, knobs, alerts, who leads, what is said of a run that died.
 
 use medserl::{
-    attach::{Control, Notice, RunState, protocol::Attached},
-    task::{Knob, Text},
+    attach::{
+        Control, Notice, RunState,
+        protocol::{Attached, Steering},
+    },
+    task::{Knob, Knobs, LabelGate, Phase, Text},
     tui::{
         App, Effect, Event,
         notify::{self, Channel},
@@ -175,6 +178,24 @@ fn knobs_show_what_holds_what_comes_and_what_the_experiment_says() {
 }
 
 #[test]
+fn a_run_that_waits_for_labels_says_which_key_leads_to_them() {
+    let mut app = app((80, 24));
+    say(&mut app, Notice::Phase { step: 319, phase: Phase::Gate, total: 8 });
+    say(&mut app, Notice::State { state: RunState::Paused });
+    assert!(!shown(&app).contains("3 label"), "{}", shown(&app));
+    let knobs = Some(Knobs { label_gate: LabelGate::Ask, ..steering().experiment.unwrap() });
+    let paused_by = Some(Text::new("samples wait for hand labels"));
+    let waits = Steering { knobs, paused_by, coming: Vec::new(), ..steering() };
+    say(&mut app, Notice::Steering { steering: Box::new(waits) });
+    for key in ["1", "2", "6"] {
+        press(&mut app, key);
+        assert_shows(&shown(&app), &["samples wait for", "3 label"]);
+    }
+    app.read_only = true;
+    assert!(!shown(&app).contains("3 label"), "{}", shown(&app));
+}
+
+#[test]
 fn the_step_panel_tells_what_was_refused_and_left_out_the_most_frequent_first() {
     let mut app = app((120, 40));
     let counts = |all: &[(&str, u32)]| all.iter().map(|(why, n)| ((*why).to_owned(), *n)).collect();
@@ -277,6 +298,10 @@ fn the_name_of_the_run_is_whole_on_a_small_screen_whoever_watches() {
         assert_shows(head, &[&format!(" {id} · 1·Live "), "6 Log", role]);
         assert!(n_alerts == 0 || head.contains(&format!("! {n_alerts}")), "{head}");
         assert!(screen.trim_end().ends_with("? help"), "what left the header is on the hint line: {screen}");
+        for columns in 60..=200 {
+            app.size = (columns, 24);
+            assert_shows(shown(&app).lines().next().unwrap(), &["1·Live ", "6 Log"]);
+        }
     }
 }
 

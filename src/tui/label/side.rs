@@ -44,7 +44,7 @@ pub fn draw_queue(app: &LabelApp, area: Rect, buf: &mut Buffer) {
     let rows = usize::from(room.height).saturating_sub(lines.len());
     lines.extend(app.upcoming().take(rows).map(|head| {
         let chosen = shown == Some(head.id.as_str());
-        let line = format!("{} {}", if chosen { "▌" } else { " " }, name(app, &head.id));
+        let line = format!("{} {}", if chosen { "▸" } else { " " }, name(app, &head.id));
         Line::styled(cut::pad(&line, columns), app.theme.style(if chosen { Token::Chosen } else { Token::Text }))
     }));
     panel::put(&lines, room, buf);

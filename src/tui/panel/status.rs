@@ -4,7 +4,7 @@ use ratatui::text::{Line, Span};
 
 use crate::{
     attach::RunState,
-    task::Phase,
+    task::{LabelGate, Phase},
     tui::{
         action::{Action, ActionRow, rows_of},
         app::App,
@@ -46,10 +46,11 @@ fn width(spans: &[Span]) -> usize {
     spans.iter().map(|span| cut::width(&span.content)).sum()
 }
 
-/// With the help key or without, and with this gap between the screens.
-fn head(app: &App, columns: usize, help: bool, gap: &'static str) -> Head {
-    let help = if help { cut::part("? help", app.theme.style(Token::Dim)) } else { Vec::new() };
-    let right = cut::segments(vec![role(app), alerts(app), help], "  ", columns * 2 / 5);
+/// With the first `n_right` of role, alerts and help key, and with this gap between the screens.
+fn head(app: &App, columns: usize, n_right: usize, gap: &'static str) -> Head {
+    let mut right = vec![role(app), alerts(app), cut::part("? help", app.theme.style(Token::Dim))];
+    right.truncate(n_right);
+    let right = cut::segments(right, "  ", columns * 2 / 5);
     let tabs = tabs(&app.theme, app.screen.number(), gap);
     let room = columns.saturating_sub(right.width() + if right.width() == 0 { 2 } else { 3 });
     let for_id = room.saturating_sub(width(&tabs) + 4);
@@ -63,11 +64,12 @@ pub fn header(app: &App, columns: usize) -> Line<'static> {
     let dim = theme.style(Token::Dim);
     let (run_id, model) = (cut::clean(&app.live.run_id), cut::clean(&app.live.model));
     let wanted = cut::width(&run_id).min(columns / 4);
-    let ways = [(true, "  "), (false, "  "), (false, " ")];
-    let leaves = |(help, gap)| head(app, columns, help, gap).for_id;
-    let roomy = ways.into_iter().find(|way| leaves(*way) >= wanted);
-    let (help, gap) = roomy.unwrap_or(if leaves(ways[2]) >= LEAST_ID { ways[2] } else { ways[0] });
-    let Head { right, tabs, room, for_id } = head(app, columns, help, gap);
+    let heads = [(3, "  "), (2, "  "), (2, " "), (1, " "), (0, " ")].map(|(n_right, gap)| head(app, columns, n_right, gap));
+    // The whole name; else a piece of it; else at least every screen.
+    let best = heads[..3].iter().position(|head| head.for_id >= wanted);
+    let best = best.or_else(|| heads[..3].iter().rposition(|head| head.for_id >= LEAST_ID));
+    let best = best.or_else(|| heads.iter().position(|head| width(&head.tabs) < head.room));
+    let Head { right, tabs, room, for_id } = Vec::from(heads).swap_remove(best.unwrap_or(4));
     let mut parts = Vec::new();
     if !run_id.is_empty() && for_id >= LEAST_ID.min(cut::width(&run_id)) {
         parts.push(cut::part(cut::fit(&run_id, for_id.min(columns / 4)), theme.style(Token::Title)));
@@ -278,6 +280,9 @@ pub fn hints(app: &App, columns: usize) -> Line<'static> {
         _ => &[],
     };
     parts.extend(first.iter().map(|words| key_word(app, *words)));
+    if waits_for_labels(app) && !app.read_only {
+        parts.push(key_word(app, ("3", "label")));
+    }
     if !app.leads() && !app.read_only {
         parts.push(key_word(app, ("W", "take over")));
     }
@@ -289,6 +294,13 @@ pub fn hints(app: &App, columns: usize) -> Line<'static> {
     // The way to everything else never leaves.
     let ways = always.iter().filter_map(|action| hint(app, rows_of(app.screen).find(|row| row.action == *action)?));
     cut::with_tail(parts, ways.collect(), columns)
+}
+
+/// Whether the run stands still until somebody has judged samples, or goes on without.
+fn waits_for_labels(app: &App) -> bool {
+    let steering = &app.live.steering;
+    let gate = steering.knobs.is_some_and(|knobs| knobs.label_gate != LabelGate::Off);
+    gate && app.live.state == RunState::Paused && app.live.phase == Some(Phase::Gate) && steering.paused_by.is_some()
 }
 
 /// Why there is nothing to steer any more.

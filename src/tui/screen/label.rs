@@ -119,7 +119,7 @@ fn places(app: &LabelApp, area: Rect) -> Places {
     let decide = decide::ROWS.min(share);
     places.decide = take_bottom(&mut rest, decide);
     if area.height >= ORIGINAL_MIN_ROWS && app.show_original && !app.hidden() {
-        let rows = (rest.height / 3).min(10);
+        let rows = (rest.height / 3).min(16);
         places.original = Rect { height: rows, ..rest };
         rest = Rect { y: rest.y + rows, height: rest.height - rows, ..rest };
     }
