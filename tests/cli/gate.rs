@@ -23,8 +23,8 @@ fn gated(gate: &str) -> Vec<&str> {
 fn wait_for_gate(run: &mut Running) -> u64 {
     loop {
         let message = run.wait_for("log")["message"].as_str().unwrap().to_owned();
-        if let Some((before, _)) = message.split_once(" samples wait for hand labels") {
-            return before.rsplit(' ').next().unwrap().parse().unwrap();
+        if let Some((_, asked)) = message.split_once(": ").filter(|_| message.contains(" for hand labels")) {
+            return asked.split(' ').next().unwrap().parse().unwrap();
         }
     }
 }
