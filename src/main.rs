@@ -2,10 +2,6 @@
 
 use std::{io::Write, process::ExitCode};
 
-// A training step allocates and frees the same large buffers again and again; the system allocator returns them each time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let done = medserl::runner::signals::ignore_write_signals().and_then(|()| medserl::cli::main());
     done.unwrap_or_else(|error| {

@@ -70,6 +70,9 @@ pub struct Args {
     out: Option<PathBuf>,
     #[arg(long)]
     json: bool,
+    /// Measure only what this machine's processor and memory can do at best
+    #[arg(long)]
+    ceilings: bool,
     /// Measure the screens instead: 100,000 rollouts, a note of 1 MiB, a series of a million points, at 200x60
     #[arg(long)]
     screens: bool,
@@ -85,6 +88,9 @@ pub fn run(args: &Args) -> Result<()> {
     if args.screens {
         return screens::run(args.json);
     }
+    if args.ceilings {
+        return print_ceilings(ceilings(), args.json);
+    }
     ensure!(args.reps > 0, "--reps must be at least 1");
     let (shape, precision) = (shape(args.shape), precision(args.precision));
     let work = Work {
@@ -99,8 +105,10 @@ pub fn run(args: &Args) -> Result<()> {
     let mut bench = Bench::new(args.device, spec, precision, work, args.micro_rows)?;
     bench.repeat()?;
     let (mut ours, mut peers) = (Vec::new(), Vec::new());
+    let mut ceilings = vec![ceilings_now()?];
     for _ in 0..args.reps {
         ours.push(bench.repeat()?);
+        ceilings.push(ceilings_now()?);
         // In turn, so that whatever else the machine does meets both.
         peers.extend(args.peer.as_deref().map(run_peer).transpose()?);
     }
@@ -109,9 +117,9 @@ pub fn run(args: &Args) -> Result<()> {
         peers,
         arithmetic: bench.arithmetic(),
         decode_gbytes: bench.decode_gbytes(),
-        // The peak first: measuring the bandwidth reads half a gigabyte, which is no part of the step.
         peak: peak_memory(),
-        ceilings: ceilings(),
+        planned: bench.planned(),
+        ceilings,
         gpu_peak: bench.peak_gpu_memory()?,
         weights: bench.weight_bytes(),
     };
@@ -145,6 +153,23 @@ fn precision(name: PrecisionName) -> Precision {
     }
 }
 
+/// The ceilings at this moment, since other work on the machine moves them. By a process of its own: measuring the bandwidth reads
+/// half a gigabyte, which is no part of the step's memory.
+fn ceilings_now() -> Result<Ceilings> {
+    let program = std::env::current_exe().context("cannot find this program to measure the machine with")?;
+    let output = Command::new(program).args(["bench", "--ceilings", "--json"]).output().context("cannot measure the machine")?;
+    ensure!(output.status.success(), "measuring the machine failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
+    serde_json::from_slice(&output.stdout).context("measuring the machine printed something else")
+}
+
+fn print_ceilings(best: Ceilings, json: bool) -> Result<()> {
+    match json {
+        true => println!("{}", serde_json::to_string(&best)?),
+        false => println!("machine: {:.0} GFLOP/s in f32 products, {:.1} GB/s reading memory", best.gflops, best.gbytes),
+    }
+    Ok(())
+}
+
 /// Runs the peer once through the shell; its last JSON object on stdout counts.
 fn run_peer(command: &str) -> Result<Value> {
     let output = Command::new("sh").args(["-c", command]).output().with_context(|| format!("cannot run {command}"))?;
@@ -162,8 +187,11 @@ struct Outcome {
     peers: Vec<Value>,
     arithmetic: Arithmetic,
     decode_gbytes: f64,
-    ceilings: Ceilings,
+    /// Before the first repetition, and after each.
+    ceilings: Vec<Ceilings>,
     peak: Option<u64>,
+    /// What `medserl plan` would have said, of the GPU's memory where there is one at work.
+    planned: u64,
     gpu_peak: Option<u64>,
     weights: usize,
 }
@@ -195,20 +223,32 @@ impl Outcome {
         (values.len() == self.peers.len() && !values.is_empty()).then(|| median(values))
     }
 
+    /// What a phase got out of the machine, as a share of the ceilings on both sides of each repetition: the median.
+    fn share(&self, seconds: fn(&Times) -> f64, work: f64, ceiling: fn(&Ceilings) -> f64) -> f64 {
+        let around = self.ceilings.windows(2).map(|pair| (ceiling(&pair[0]) + ceiling(&pair[1])) / 2.0);
+        median(self.ours.iter().zip(around).map(|(times, best)| work / seconds(times) / best).collect())
+    }
+
+    /// Lowest and highest of a ceiling.
+    fn range(&self, ceiling: fn(&Ceilings) -> f64) -> [f64; 2] {
+        let values = self.ceilings.iter().map(ceiling);
+        [values.clone().fold(f64::INFINITY, f64::min), values.fold(0.0, f64::max)]
+    }
+
     fn phases(&self) -> [Phase; 5] {
         let a = self.arithmetic;
         let old = self.peer("/phases/old_logprobs/median_s");
         let update = self.peer("/phases/update/median_s");
         let phase = |name, pick: fn(&Times) -> f64, gflop: f64, peer| {
-            let seconds = self.ours(pick);
-            Phase { name, seconds, gflop, share: gflop / self.ceilings.gflops / seconds, peer }
+            let share = self.share(pick, gflop, |c| c.gflops);
+            Phase { name, seconds: self.ours(pick), gflop, share, peer }
         };
-        let decode = phase("decode", |t| t.decode, a.decode, None);
-        let by_memory = self.decode_gbytes / self.ceilings.gbytes / decode.seconds;
+        let decode = phase("- decode", |t| t.decode, a.decode, None);
+        let by_memory = self.share(|t| t.decode, self.decode_gbytes, |c| c.gbytes);
         [
             phase("rollout", |t| t.rollout, a.rollout, self.peer("/phases/rollout/median_s")),
             phase("- prefill", |t| t.prefill, a.prefill, None),
-            Phase { name: "- decode", share: decode.share.max(by_memory), ..decode },
+            Phase { share: decode.share.max(by_memory), ..decode },
             phase("reference", |t| t.reference, a.reference, self.peer("/phases/ref_logprobs/median_s")),
             // Ours needs no pass for old log-probs: they are the sampler's own.
             phase("update", |t| t.update, a.update, update.zip(old).map(|(a, b)| a + b)),
@@ -221,7 +261,8 @@ impl Outcome {
             "{prompts} prompts x {completions} completions, {prompt_tokens} + {completion_tokens} tokens, {} repetitions",
             self.ours.len()
         );
-        println!("machine: {:.0} GFLOP/s in f32 products, {:.1} GB/s reading memory", self.ceilings.gflops, self.ceilings.gbytes);
+        let ([least, most], [slowest, fastest]) = (self.range(|c| c.gflops), self.range(|c| c.gbytes));
+        println!("machine: {least:.0} to {most:.0} GFLOP/s in f32 products, {slowest:.1} to {fastest:.1} GB/s reading memory");
         println!(
             "{:10} {:>9} {:>9} {:>9} {:>8} {:>10} {:>7}",
             "phase", "seconds", "GFLOP", "GFLOP/s", "of best", "peer s", "ratio"
@@ -237,6 +278,7 @@ impl Outcome {
         let peer = self.peer("/peak_rss_mib").map_or(String::new(), |m| format!(", peer {m:.0} MiB"));
         let peak = self.peak.map_or("unknown".to_owned(), |b| format!("{:.0} MiB", b as f64 / (1 << 20) as f64));
         println!("peak memory {peak}{peer}; weights {:.0} MiB", self.weights as f64 / (1 << 20) as f64);
+        println!("medserl plan says {:.0} MiB", self.planned as f64 / (1 << 20) as f64);
         if let Some(bytes) = self.gpu_peak {
             let peer = self.peer("/peak_cuda_mib").map_or(String::new(), |m| format!(", peer {m:.0} MiB"));
             println!("peak GPU memory {:.0} MiB{peer}", bytes as f64 / (1 << 20) as f64);
@@ -257,7 +299,7 @@ impl Outcome {
             "shape": format!("{:?}", args.shape).to_lowercase(), "precision": format!("{:?}", args.precision).to_lowercase(),
             "device": args.device, "vocab": args.vocab, "work": work, "micro_rows": args.micro_rows, "threads": rayon::current_num_threads(), "phases": phases,
             "repetitions": self.ours, "step_s": self.ours(Times::step), "peer_step_s": self.peer("/step_s"),
-            "ceilings": self.ceilings, "peak_bytes": self.peak, "peak_gpu_bytes": self.gpu_peak, "weight_bytes": self.weights, "peers": self.peers,
+            "ceilings": self.ceilings, "peak_bytes": self.peak, "planned_bytes": self.planned, "peak_gpu_bytes": self.gpu_peak, "weight_bytes": self.weights, "peers": self.peers,
         })
     }
 }

@@ -154,7 +154,7 @@ impl Plan {
         );
         let free = self.room.memory_free.map_or("unknown".into(), gib);
         table(&format!("memory of this CPU ({free} free)"), &self.cpu);
-        println!("  an estimate; peaks measured so far were 1.07 (270m shape) and 1.5 times (demo) what is said here");
+        println!("  an estimate, with completions at full length; peaks measured so far were within 10 % of it");
         table(&format!("memory of {} (planned to {:.1} GiB)", self.card.1, self.card.0 * GPU_SHARE), &self.gpu);
         println!("  {}", if self.fits_card() { "fits that card" } else { "DOES NOT FIT that card" });
         let free = self.room.disk_free.map_or("unknown".into(), gib);

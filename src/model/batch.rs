@@ -119,7 +119,7 @@ impl TokenBatch {
     ) -> Result<()> {
         let model = pass.model;
         let mut plan = self.plan();
-        let mut inputs: Vec<Vec<f32>> = vec![model.embed_rows(&self.ids)?];
+        let mut inputs: Vec<Vec<f32>> = vec![pass.embeddings(&self.ids, buffers)?];
         let mut tapes = Vec::new();
         for i in 0..model.spec.n_layers() {
             let (y, tape) = pass.forward(i, &inputs[i], &mut plan, buffers)?;

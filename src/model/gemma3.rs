@@ -207,11 +207,13 @@ impl Gemma3 {
         self.norm(x, &self.final_norm)
     }
 
-    /// Scaled embeddings (N, H) as plain rows; frozen weights only.
-    pub fn embed_rows(&self, ids: &[u32]) -> Result<Vec<f32>> {
-        let (mut rows, scale) = (self.embedding.gather(ids)?, (self.spec.hidden_size as f64).sqrt() as f32);
+    /// Scaled embeddings as plain rows into `rows` (N, H), whatever was in it; frozen weights only.
+    pub fn embed_rows(&self, ids: &[u32], rows: &mut Vec<f32>) -> Result<()> {
+        rows.clear();
+        self.embedding.gather(ids, rows)?;
+        let scale = (self.spec.hidden_size as f64).sqrt() as f32;
         rows.iter_mut().for_each(|x| *x *= scale);
-        Ok(rows)
+        Ok(())
     }
 
     /// The final norm's weight.
@@ -235,7 +237,11 @@ impl Gemma3 {
             (Matrix::Placed(table), _) | (_, Some(table)) => {
                 table.index_select(&Tensor::new(ids, &self.device)?, 0)?.to_dtype(DType::F32)?
             }
-            (_, None) => Tensor::from_vec(self.embedding.gather(ids)?, (ids.len(), self.spec.hidden_size), &self.device)?,
+            (_, None) => {
+                let mut rows = Vec::new();
+                self.embedding.gather(ids, &mut rows)?;
+                Tensor::from_vec(rows, (ids.len(), self.spec.hidden_size), &self.device)?
+            }
         };
         rows * (self.spec.hidden_size as f64).sqrt()
     }

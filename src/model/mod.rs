@@ -3,7 +3,7 @@
 pub mod alternatives;
 pub mod batch;
 pub mod bertscore;
-mod cache;
+pub mod cache;
 pub mod crew;
 mod deberta;
 pub mod files;

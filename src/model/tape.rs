@@ -18,6 +18,7 @@ use super::{
         with_slice,
     },
     plan::Plan,
+    spec::Spec,
 };
 
 /// Buffers that are used again as they are, so that no memory is cleared or asked for twice.
@@ -28,10 +29,15 @@ pub struct Buffers(Vec<Vec<f32>>);
 pub const KEPT_BETWEEN: usize = 256 << 20;
 
 impl Buffers {
-    /// `n` values, whatever they are.
+    /// `n` values, whatever they are. A buffer serves for what is at least half its size: small pieces that take large ones would leave
+    /// none for large pieces. Of those too small by less than half, one is given up for the new one: batches of all sizes would leave
+    /// some of every size behind.
     pub fn take(&mut self, n: usize) -> Vec<f32> {
-        let fitting = self.0.iter().enumerate().filter(|(_, b)| b.capacity() >= n).min_by_key(|(_, b)| b.capacity());
-        let mut buffer = fitting.map(|(i, _)| i).map_or_else(|| Vec::with_capacity(n), |i| self.0.swap_remove(i));
+        let sizes = self.0.iter().map(Vec::capacity).enumerate();
+        let near = sizes.filter(|(_, size)| *size <= 2 * n && 2 * *size >= n);
+        let nearest = near.min_by_key(|(_, size)| (*size < n, size.abs_diff(n)));
+        let found = nearest.map(|(i, _)| self.0.swap_remove(i)).filter(|buffer| buffer.capacity() >= n);
+        let mut buffer = found.unwrap_or_else(|| Vec::with_capacity(n));
         buffer.resize(n, 0.0);
         buffer
     }
@@ -83,6 +89,24 @@ pub struct Tape {
     feedforward_out: Vec<f32>,
     /// x Aᵀ of each projection.
     z: [Vec<f32>; 7],
+}
+
+/// Bytes of a [`Tape`] a row, with the layer's input.
+pub fn bytes_a_row(spec: &Spec, rank: usize) -> usize {
+    let (q, kv) = (spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim);
+    let (h, ffn, z) = (spec.hidden_size, spec.intermediate_size, Projection::ALL.len() * rank);
+    size_of::<f32>() * (6 * h + 3 * (q + kv + ffn) + z)
+}
+
+/// The part of it that lies behind the attention.
+pub fn bytes_a_row_after_attention(spec: &Spec) -> usize {
+    size_of::<f32>() * (4 * spec.hidden_size + spec.n_heads * spec.head_dim + 3 * spec.intermediate_size)
+}
+
+/// Bytes a row that a layer's backward holds beside its tape.
+pub fn backward_bytes_a_row(spec: &Spec) -> usize {
+    let (q, kv) = (spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim);
+    size_of::<f32>() * 3 * (spec.hidden_size + spec.intermediate_size + q + kv)
 }
 
 impl Tape {
@@ -138,9 +162,16 @@ impl Pass<'_> {
         with_slice(a, |a| with_slice(b, |b| f(&LoraRows { w, a, b, rank, scale })))
     }
 
+    /// The input of layer 0, (N, H).
+    pub fn embeddings(&self, ids: &[u32], buffers: &mut Buffers) -> Result<Vec<f32>> {
+        let mut x = buffers.take(ids.len() * self.model.spec.hidden_size);
+        self.model.embed_rows(ids, &mut x)?;
+        Ok(x)
+    }
+
     /// Final hidden states of the wanted rows, ready for the head, (wanted, H).
     pub fn hidden(&self, ids: &[u32], attend: &mut dyn Attend, buffers: &mut Buffers) -> Result<Vec<f32>> {
-        let mut x = self.model.embed_rows(ids)?;
+        let mut x = self.embeddings(ids, buffers)?;
         for i in 0..self.model.spec.n_layers() {
             let (y, tape) = self.forward(i, &x, attend, buffers)?;
             tape.release(buffers);

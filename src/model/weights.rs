@@ -125,6 +125,22 @@ impl Weights {
         Ok(true)
     }
 
+    /// The same values, every matrix kept in f32.
+    pub fn widened(&self) -> Result<Weights> {
+        let mut tensors = HashMap::new();
+        for (name, Stored { shape, values }) in &self.tensors {
+            let values = match values {
+                Matrix::Packed(panels) => {
+                    let (rows, cols) = panels.dims();
+                    Matrix::pack(rows, cols, Kept::F32, |range, out| panels.unpack(range, out))?
+                }
+                other => other.clone(),
+            };
+            tensors.insert(name.clone(), Stored { shape: shape.clone(), values });
+        }
+        Ok(Weights { tensors, precision: Precision::F32, source: self.source.clone() })
+    }
+
     /// Where the weights lie.
     pub fn device(&self) -> &Device {
         &Device::Cpu

@@ -9,16 +9,17 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     algo::Algo,
+    budget::{self, Lengths, Load, Target},
     optimizer::{Moments, Schedule},
     update::{PromptGroup, Trajectory, reference_logprobs, update},
 };
 use crate::{
-    config::{AlgoConfig, LoraConfig, Place, Precision},
+    config::{AlgoConfig, LoraConfig, Place, Precision, RunConfig},
     model::{
         Policy,
         generate::{Slot, Source, TokenRequest, generate_tokens},
         ops::gemm::{Mat, Threads, gemm},
-        place,
+        place::{self, Ops},
         policy::Pen,
         random,
         spec::Spec,
@@ -107,6 +108,7 @@ pub struct Arithmetic {
 pub struct Bench {
     pub work: Work,
     policy: Policy,
+    precision: Precision,
     prompts: Vec<Vec<u32>>,
     moments: Moments,
     algo: Algo,
@@ -130,7 +132,7 @@ impl Bench {
         let moments = Moments::zeros(policy.adapter.vars());
         let batch = work.prompts * work.completions;
         let algo = Algo::resolve(&AlgoConfig { batch: Some(batch), learning_rate: Some(1e-4), ..AlgoConfig::default() });
-        Ok(Bench { work, policy, prompts, moments, algo, round: 0 })
+        Ok(Bench { work, policy, precision, prompts, moments, algo, round: 0 })
     }
 
     /// Rollout, reference log-probs, update; the adapter really moves.
@@ -231,6 +233,24 @@ impl Bench {
         Ok(place::peak_memory(self.policy.model.device())?)
     }
 
+    /// What `medserl plan` would say of this work, bytes: of this machine's memory, or of the GPU's.
+    pub fn planned(&self) -> u64 {
+        let (w, policy) = (self.work, &self.policy);
+        let target = if policy.model.ops() == Ops::Cpu { Target::Cpu } else { Target::Gpu };
+        let config = RunConfig { precision: self.precision, ..RunConfig::default() };
+        let load = Load {
+            samples: w.prompts,
+            completions: w.completions,
+            completion_tokens: w.completion_tokens,
+            scribe_tokens: 0,
+            held_out: 0,
+            warmup_batch: 0,
+            micro_rows: policy.micro_rows,
+            ..Load::of(&config, Lengths::all(w.prompt_tokens), target)
+        };
+        budget::memory(&policy.model.spec, &load, target, self.precision == Precision::F32).peak().1
+    }
+
     /// Bytes of weights as kept.
     pub fn weight_bytes(&self) -> usize {
         self.policy.model.weight_bytes()
@@ -239,7 +259,7 @@ impl Bench {
 
 /// What the machine can do at best: f32 matrix products of friendly shape (10⁹ operations a second) and reading memory
 /// (10⁹ bytes a second), on all threads.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Ceilings {
     pub gflops: f64,
     pub gbytes: f64,

@@ -1,13 +1,20 @@
 //! What an experiment will take before it starts: memory by owner, disk, time. Shapes in, numbers out; reads no file and no clock.
-//! Each line mirrors one allocation of the code it names. What no line knows (what the allocator keeps from one phase to the next,
-//! short-lived buffers) is a flat share, and too small for small models: experiments/LOG.md has what was measured.
+//! Each line mirrors one allocation of the code it names. What no line knows (what the allocator holds beside what it was asked for,
+//! short-lived buffers) is a flat share. experiments/LOG.md has the peaks that were measured beside it.
+
+mod disk;
+mod time;
 
 use serde::Serialize;
+
+pub use disk::{Disk, disk};
+pub use time::{Rates, seconds};
 
 use super::algo::Algo;
 use crate::{
     config::{Precision, RunConfig},
     model::{
+        cache::Cache,
         crew,
         gemma3::MERGE_BELOW,
         lora::Projection,
@@ -17,10 +24,12 @@ use crate::{
     },
 };
 
-/// Program, embedded model, threads' stacks.
-const PROGRAM: u64 = 36 << 20;
+/// Program, tokenizer, threads' stacks.
+const PROGRAM: u64 = 20 << 20;
+/// Notes, the Scribe's lexicon, the store's pages: what a run has beside its model.
+const PLAY: u64 = 16 << 20;
 /// Allocator slack and short-lived buffers, as a share of what a phase holds.
-const SLACK: f64 = 0.06;
+const SLACK: f64 = 0.03;
 /// CUDA context, cuBLAS workspace and kernels of a GPU process.
 pub const GPU_CONTEXT: u64 = 900 << 20;
 /// Held-out notes read in one call; see `runner::evaluate`.
@@ -185,7 +194,8 @@ pub fn memory(spec: &Spec, load: &Load, target: Target, stored_f32: bool) -> Mem
     } else {
         kept(load, stored_f32)
     };
-    let program = if target == Target::Gpu { GPU_CONTEXT } else { PROGRAM };
+    let play = if load.scribe_tokens > 0 { PLAY } else { 0 };
+    let program = if target == Target::Gpu { GPU_CONTEXT } else { PROGRAM + play };
     let rope = 16.0 * (POSITIONS.min(spec.max_positions) * spec.head_dim / 2) as f64;
     let always = vec![
         line(if target == Target::Gpu { "CUDA context" } else { "program" }, program as f64, "measured".into()),
@@ -220,8 +230,11 @@ pub fn memory(spec: &Spec, load: &Load, target: Target, stored_f32: bool) -> Mem
     if load.held_out > 0 {
         phases.push(writes(cut.generation("evaluation", load.held_out.min(EVAL_CHUNK), 1, load.completion_tokens)));
     }
-    cut.keep_buffers(&mut phases);
-    Memory { target, always, phases }
+    let mut memory = Memory { target, always, phases };
+    if target == Target::Cpu {
+        cut.share_buffers(&mut memory);
+    }
+    memory
 }
 
 /// Positions a policy is opened for; see `model::policy`.
@@ -248,16 +261,21 @@ impl Cut<'_> {
     /// Bytes of the keys and values of one sequence of so many tokens. On the CPU local layers keep their window only.
     fn cache(&self, tokens: f64) -> f64 {
         let s = self.spec;
-        let (bytes, window) = if self.target == Target::Gpu { (2.0, f64::INFINITY) } else { (4.0, s.sliding_window as f64) };
-        let positions: f64 = s.global_layers.iter().map(|global| if *global { tokens } else { tokens.min(window) }).sum();
-        2.0 * bytes * (s.n_kv_heads * s.head_dim) as f64 * positions
+        match self.target {
+            Target::Cpu => Cache::bytes(s, tokens.ceil() as usize) as f64,
+            Target::Gpu => 2.0 * 2.0 * (s.n_kv_heads * s.head_dim * s.n_layers()) as f64 * tokens,
+        }
     }
 
-    /// Bytes that one layer's forward of a row holds at its widest, in f32.
+    /// Bytes that a forward of a row holds at its widest. On the CPU these are buffers; see `model::tape`.
     fn forward_row(&self) -> f64 {
         let s = self.spec;
+        let hidden = 4.0 * s.hidden_size as f64;
+        if self.target == Target::Cpu {
+            return tape::bytes_a_row(s, self.load.rank) as f64 + hidden;
+        }
         let (q, kv) = (s.n_heads * s.head_dim, s.n_kv_heads * s.head_dim);
-        4.0 * (3 * s.hidden_size + (3 * s.intermediate_size).max(4 * q + 5 * kv)) as f64
+        3.0 * hidden + 4.0 * (3 * s.intermediate_size).max(4 * q + 5 * kv) as f64
     }
 
     /// Completions of `new_tokens` that decode at once. On a GPU their prompts must find room beside them.
@@ -278,16 +296,23 @@ impl Cut<'_> {
         let caches = n_prompts * self.cache(prompts / n_prompts);
         let own = places as f64 * self.cache(new_tokens as f64);
         let prefill = rows * self.forward_row();
-        let logits = 4.0 * vocabulary * (n as f64 + LOGIT_COPIES * places as f64);
-        // Reading prompts is over before the first completion grows.
-        let width = prefill.max(own + 4.0 * vocabulary * LOGIT_COPIES * places as f64);
-        let (reading, writing) = if width == prefill { (prefill, 0.0) } else { (0.0, own) };
-        let mut lines = vec![
-            line("prompt caches", caches, format!("{prompts:.0} tokens of {n_prompts:.0} prompts")),
-            line("completion caches", writing, format!("{places} x {new_tokens} tokens")),
-            line("prefill", reading, format!("{rows:.0} rows at once")),
-            line("logits", logits, format!("{places} rows of {vocabulary}, {n} first ones")),
-        ];
+        let mut lines = vec![line("prompt caches", caches, format!("{prompts:.0} tokens of {n_prompts:.0} prompts"))];
+        let own_caches = |bytes| line("completion caches", bytes, format!("{places} x {new_tokens} tokens"));
+        if self.target == Target::Cpu {
+            let first = (rows / load.prompt.mean).ceil().min(n_prompts);
+            lines.push(own_caches(own));
+            lines.push(line(READING, prefill + 4.0 * vocabulary * first, format!("{rows:.0} rows at once")));
+            let a_place = self.forward_row() + 4.0 * vocabulary;
+            lines.push(line(DRAWING, places as f64 * a_place, format!("{places} rows, their logits of {vocabulary}")));
+        } else {
+            let logits = 4.0 * vocabulary * (n as f64 + LOGIT_COPIES * places as f64);
+            // Reading prompts is over before the first completion grows.
+            let width = prefill.max(own + 4.0 * vocabulary * LOGIT_COPIES * places as f64);
+            let (reading, writing) = if width == prefill { (prefill, 0.0) } else { (0.0, own) };
+            lines.push(own_caches(writing));
+            lines.push(line("prefill", reading, format!("{rows:.0} rows at once")));
+            lines.push(line("logits", logits, format!("{places} rows of {vocabulary}, {n} first ones")));
+        }
         self.slack(&mut lines);
         Phase { name, lines }
     }
@@ -299,24 +324,26 @@ impl Cut<'_> {
         let part_rows = if self.target == Target::Gpu { rows } else { crew::part_rows(rows) };
         let groups = (part_rows as f64 / group).floor().clamp(1.0, n.max(1) as f64);
         let parts = (n as f64 / groups).ceil().clamp(1.0, self.load.workers as f64);
-        let (rows, predicted) = (parts * groups * group, parts * groups * predicted);
+        let at_work = (parts * groups).min(n.max(1) as f64);
+        let (rows, predicted) = (at_work * group, at_work * predicted);
         let recompute = self.target == Target::Gpu || recomputes(spec);
-        let a_row = spec.activation_bytes_a_row() as f64;
-        let hidden = 4.0 * spec.hidden_size as f64;
+        let (n_layers, hidden) = (spec.n_layers() as f64, 4.0 * spec.hidden_size as f64);
         // Each part sums its own, and one is waiting to be added.
         let sums = if self.target == Target::Gpu { 1.0 } else { parts + 2.0 };
         let mut lines = vec![line("gradients", sums * 4.0 * adapter, format!("of the adapter, f32, {sums:.0} times"))];
-        if recompute {
-            lines.push(line(
-                "layer inputs",
-                rows * hidden * (spec.n_layers() + 1) as f64,
-                format!("{rows:.0} rows, every layer"),
-            ));
-            let layer = rows * a_row / spec.n_layers() as f64;
-            lines.push(line("one layer computed twice", LAYER_COPIES * layer, "its activations and their gradients".into()));
+        let inputs = rows * hidden * (n_layers + 1.0);
+        if self.target == Target::Cpu {
+            let a_layer = tape::bytes_a_row(spec, self.load.rank) as f64;
+            // Of the last layer, only what predicts gets behind its attention.
+            let spared = (rows - predicted).max(0.0) * tape::bytes_a_row_after_attention(spec) as f64;
+            let kept = if recompute { inputs + rows * a_layer } else { rows * (n_layers * a_layer + hidden) - spared };
+            let what = if recompute { "inputs of every layer, one computed twice" } else { "every layer" };
+            let backward = rows * tape::backward_bytes_a_row(spec) as f64;
+            lines.push(line(UPDATING, kept + backward, format!("{rows:.0} rows, {what}")));
         } else {
-            lines.push(line(ACTIVATIONS, ACTIVATION_SHARE * rows * a_row, format!("{rows:.0} rows, every layer")));
-            lines.push(line("backward", rows * self.forward_row(), "of the layer at hand".into()));
+            let layer = rows * spec.activation_bytes_a_row() as f64 / n_layers;
+            lines.push(line("layer inputs", inputs, format!("{rows:.0} rows, every layer")));
+            lines.push(line("one layer computed twice", LAYER_COPIES * layer, "its activations and their gradients".into()));
         }
         let chunk = 4.0 * HEAD_CHUNK.min(spec.vocab_size) as f64;
         lines.push(line(
@@ -328,14 +355,26 @@ impl Cut<'_> {
         Phase { name, lines }
     }
 
-    /// On the CPU the buffers of small updates are kept for the next step, while other phases write.
-    fn keep_buffers(&self, phases: &mut [Phase]) {
-        let activations = phases.iter().flat_map(|p| &p.lines).filter(|l| l.what == ACTIVATIONS).map(|l| l.bytes).max();
-        let kept = activations.filter(|bytes| *bytes < (self.load.workers * tape::KEPT_BETWEEN) as u64).unwrap_or(0);
-        let writing = phases.iter_mut().filter(|p| p.lines.iter().all(|l| l.what != ACTIVATIONS));
-        if self.target == Target::Cpu && kept > 0 {
-            writing.for_each(|p| p.lines.push(line("buffers of the update", kept as f64, "kept from step to step".into())));
+    /// On the CPU the workers' buffers are kept for the next step, each kind at its largest, as long as they are not many.
+    fn share_buffers(&self, memory: &mut Memory) {
+        let mut kinds = [READING, DRAWING, UPDATING].map(|kind| {
+            let lines = memory.phases.iter().flat_map(|p| &p.lines).filter(|l| l.what == kind);
+            lines.max_by_key(|l| l.bytes).cloned()
+        });
+        let all: u64 = kinds.iter().flatten().map(|l| l.bytes).sum();
+        if all > (self.load.workers * tape::KEPT_BETWEEN) as u64 {
+            return;
         }
+        // The first layer of an update takes what reading left.
+        if let [Some(reading), _, Some(updating)] = &mut kinds {
+            reading.bytes -= reading.bytes.min(updating.bytes / self.spec.n_layers() as u64);
+        }
+        for phase in &mut memory.phases {
+            phase.lines.retain(|l| ![READING, DRAWING, UPDATING].contains(&l.what));
+        }
+        memory
+            .always
+            .extend(kinds.into_iter().flatten().map(|l| Line { how: format!("{}, kept from step to step", l.how), ..l }));
     }
 
     fn slack(&self, lines: &mut Vec<Line>) {
@@ -344,98 +383,17 @@ impl Cut<'_> {
     }
 }
 
-const ACTIVATIONS: &str = "activations";
+/// Buffers of the CPU by what they serve; see [`Cut::share_buffers`].
+const READING: &str = "buffers for reading";
+const DRAWING: &str = "buffers for drawing";
+const UPDATING: &str = "buffers for the update";
 
 /// Rows of logits held per place while tokens are drawn: the product, its copy, the probabilities.
 const LOGIT_COPIES: f64 = 2.5;
 /// Activations and gradients of a layer that is computed twice.
 const LAYER_COPIES: f64 = 1.5;
-/// Of what [`Spec::activation_bytes_a_row`] counts, what is really kept.
-const ACTIVATION_SHARE: f64 = 1.0;
 
 /// Whether a policy of this shape computes layers twice; see `model::policy`.
 fn recomputes(spec: &Spec) -> bool {
     spec.activation_bytes_a_row() * MICRO_ROWS > crate::model::policy::KEEP_ALL_BELOW
-}
-
-/// What the machine can do, 10⁹ a second.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Rates {
-    pub gflops: f64,
-    pub gbytes: f64,
-}
-
-/// Seconds of a step by phase, about: arithmetic at the share of the machine's products that the phase reaches, or the weights read
-/// once a token, whichever takes longer.
-pub fn seconds(spec: &Spec, load: &Load, target: Target, stored_f32: bool, rates: Rates) -> Vec<(&'static str, f64)> {
-    let weights = weight_bytes(spec, load.precision, target, stored_f32) as f64;
-    let adapter = adapter_values(spec, load.rank) as f64;
-    let embedding = (spec.vocab_size * spec.hidden_size) as f64;
-    let a_row = 2.0 * (spec.n_parameters() as f64 - embedding + adapter);
-    let products = |flops: f64| flops / (rates.gflops * 1e9 * PRODUCT_SHARE);
-    let decode = |places: f64, tokens: f64| {
-        let a_token = products(places * (a_row + 2.0 * embedding)) / DECODE_SHARE;
-        tokens * a_token.max(weights / (rates.gbytes * 1e9 * READ_SHARE))
-    };
-    let generation = |n: usize, k: usize, tokens: usize| {
-        let places = Cut { spec, load, target }.places(n, k, tokens);
-        let waves = ((n * k) as f64 / places.max(1) as f64).ceil();
-        products(a_row * load.prompt.mean * n as f64) + decode(places as f64, tokens as f64 * waves)
-    };
-    let rows = load.samples as f64 * load.group_rows();
-    let predicted = (load.samples * load.completions * load.completion_tokens) as f64;
-    let reference = products(rows * a_row + predicted * 2.0 * embedding);
-    let passes = if target == Target::Gpu || recomputes(spec) { 3.0 } else { 2.0 };
-    let update = load.epochs as f64 * products(passes * rows * a_row + 2.0 * predicted * 2.0 * embedding);
-    let mut all = Vec::new();
-    if load.scribe_tokens > 0 {
-        // Half of what may be written is written, and some attempts are repeated.
-        all.push(("scribe", generation(load.samples - load.samples / 4, 1, load.scribe_tokens)));
-    }
-    all.push(("doctor", generation(load.samples, load.completions, load.completion_tokens)));
-    all.push(("reference", reference));
-    all.push(("update", update));
-    all
-}
-
-/// Share of the machine's best products that forward and backward reach.
-const PRODUCT_SHARE: f64 = 0.45;
-/// Share of that which a decoding step reaches: few rows, many small products.
-const DECODE_SHARE: f64 = 0.5;
-/// Share of the memory bandwidth that reading weights reaches.
-const READ_SHARE: f64 = 0.6;
-
-/// Bytes on disk.
-#[derive(Clone, Debug, Serialize)]
-pub struct Disk {
-    pub lines: Vec<Line>,
-}
-
-impl Disk {
-    pub fn total(&self) -> u64 {
-        self.lines.iter().map(|line| line.bytes).sum()
-    }
-}
-
-/// Bytes that a rollout takes in the store beside its tokens, about (note, label, verdict, reward, indexes).
-const ROLLOUT_BYTES: f64 = 3_000.0;
-/// Bytes that a token of a completion takes in the store (id, log-prob, text).
-const TOKEN_BYTES: f64 = 16.0;
-
-/// What a run writes: checkpoints (those kept, the best, and the one being written), the store, and the model where it has to come
-/// from the hub.
-pub fn disk(spec: &Spec, config: &RunConfig, load: &Load, download: bool) -> Disk {
-    let checkpoint = 12.0 * adapter_values(spec, load.rank) as f64;
-    let n = config.checkpoint.keep + 2;
-    let kept = config.checkpoint.max_gb.map_or(f64::INFINITY, |gb| gb * 1e9 + checkpoint).min(n as f64 * checkpoint);
-    let rollouts = f64::from(config.steps) * (load.samples * load.completions) as f64;
-    let store = rollouts * (ROLLOUT_BYTES + TOKEN_BYTES * load.completion_tokens as f64);
-    let mut lines = vec![
-        line("checkpoints", kept, format!("{n} of {:.0} MB", checkpoint / 1e6)),
-        line("store", store, format!("{rollouts:.0} rollouts")),
-    ];
-    if download {
-        lines.push(line("model from the hub", 2.0 * spec.n_parameters() as f64 + 4e7, "bf16 files, into the hub's cache".into()));
-    }
-    Disk { lines }
 }

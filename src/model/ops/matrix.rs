@@ -153,22 +153,22 @@ impl Matrix {
         Ok(())
     }
 
-    /// The rows of these ids, (ids, in), as f32.
-    pub fn gather(&self, ids: &[u32]) -> Result<Vec<f32>> {
+    /// Puts the rows of these ids, (ids, in), behind `out`, as f32.
+    pub fn gather(&self, ids: &[u32], out: &mut Vec<f32>) -> Result<()> {
         let (rows, cols) = self.dims()?;
         if let Some(id) = ids.iter().find(|id| **id as usize >= rows) {
             bail!("token id {id} lies beyond the vocabulary of {rows}");
         }
-        let mut out = Vec::with_capacity(ids.len() * cols);
+        out.reserve(ids.len() * cols);
         match self {
             Matrix::Placed(_) => elsewhere()?,
             Matrix::Plain(tensor) => with_slice(tensor, |values| {
                 ids.iter().for_each(|id| out.extend_from_slice(&values[*id as usize * cols..(*id as usize + 1) * cols]));
                 Ok(())
             })?,
-            Matrix::Packed(panels) => ids.iter().for_each(|id| panels.push_row(*id as usize, &mut out)),
+            Matrix::Packed(panels) => ids.iter().for_each(|id| panels.push_row(*id as usize, out)),
         }
-        Ok(out)
+        Ok(())
     }
 }
 
