@@ -168,7 +168,8 @@ def turn(kind, last, trainer):
         os.kill(screen.pid, signal.SIGCONT)
     if screen:
         screen.leave()
-    return {"learning": took["trainer"], "attach": took["attach"], "client": client - client_before}
+    learning = sum(seconds for name, seconds in took.items() if name == "trainer" or name.startswith("compute-"))
+    return {"learning": learning, "attach": took["attach"], "client": client - client_before}
 
 
 def one_run(settings, offset):

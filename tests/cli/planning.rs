@@ -95,6 +95,26 @@ fn this_build_computes_what_the_reference_computes() {
 }
 
 #[test]
+fn rounded_weights_compute_what_the_same_weights_in_f32_do() {
+    // The dumps lie beside a full checkout; the small one's matrices are too narrow for blocks.
+    let dumps = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/goldens");
+    if !dumps.exists() {
+        return eprintln!("skipped: there are no dumps in {}", dumps.display());
+    }
+    for precision in ["bf16", "int8", "int4"] {
+        let dump = dumps.join("golden-1/text");
+        let found = Home::new().run(&["parity", dump.to_str().unwrap(), "--precision", precision, "--json"]).done();
+        for dump in found.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+            let rows: Vec<&str> = dump["rows"].as_array().unwrap().iter().map(|r| r["what"].as_str().unwrap()).collect();
+            assert!(rows.contains(&"logits") && !rows.contains(&"greedy"), "{rows:?}");
+            for what in ["logits", "greedy", "rollout", "wlp.grad", "rppb.grad", "rpp.adamw"] {
+                assert!(rows.contains(&format!("{what}, same weights in f32").as_str()), "{what}: {rows:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn an_adapter_of_another_program_begins_a_run() {
     let home = Home::new();
     let mut args = vec!["demo", "--headless", "--steps", "1", "--set", "algo.learning_rate=0.05", "--set", "sft.notes=0"];

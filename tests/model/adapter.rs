@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use candle_core::{Device, Tensor};
 use medserl::{
-    model::{Buffers, batch::TokenBatch, gemma3::Gemma3, lora::Adapter, ops::logprob::LOGPROB},
+    config::Precision,
+    model::{Buffers, batch::TokenBatch, gemma3::Gemma3, lora::Adapter, ops::logprob::LOGPROB, spec::Spec, weights::Weights},
     train::optimizer::Gradients,
 };
 
@@ -145,6 +146,34 @@ fn a_shared_prompt_scores_and_learns_as_separate_sequences_do() {
         }
     }
     assert!(shared().n_rows() < separate().n_rows());
+}
+
+#[test]
+fn a_model_in_bf16_or_blocks_computes_what_the_same_weights_in_f32_do() {
+    let spec = Spec { intermediate_size: 64, ..spec() };
+    for precision in [Precision::Bf16, Precision::Int8, Precision::Int4] {
+        let rounded = Weights::random(&spec, precision, 9).unwrap();
+        let adapter = Adapter::new(&spec, 3, 6.0, 5, &Device::Cpu).unwrap();
+        for (i, (key, var)) in adapter.vars().iter().enumerate().filter(|(_, (key, _))| key.ends_with("lora_B.weight")) {
+            var.set(&tensor(i as u64, var.dims(), 0.3)).unwrap_or_else(|e| panic!("{key}: {e}"));
+        }
+        let [ours, wide] = [&rounded, &rounded.widened().unwrap()].map(|weights| {
+            let model = Gemma3::new(spec.clone(), weights, 512).unwrap();
+            let (mut grads, mut values) = (Gradients::zeros(adapter.vars()), Vec::new());
+            let slopes = |logprobs: &[f32], _: &[f32]| {
+                values = logprobs.to_vec();
+                (0..logprobs.len()).map(|t| 1.0 - 0.07 * t as f32).collect()
+            };
+            shared().backward(&model, &adapter, TEMPERATURE, false, slopes, &mut grads.0, &mut Buffers::default()).unwrap();
+            (model.weight_bytes(), values, grads.0.concat())
+        });
+        assert!(ours.0 < wide.0, "{precision:?} takes {} bytes, f32 {}", ours.0, wide.0);
+        for (kept, plain) in [(ours.1, wide.1), (ours.2, wide.2)] {
+            let top = largest(&plain);
+            assert!(top > 0.01, "{precision:?}: values up to {top} prove nothing");
+            kept.iter().zip(&plain).for_each(|(a, b)| assert!((a - b).abs() < 3e-5 * top, "{precision:?}: {a}, expected {b}"));
+        }
+    }
 }
 
 #[test]
