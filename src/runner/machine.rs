@@ -21,7 +21,7 @@ use crate::attach::{Machine, Notice, Server, protocol::Gpu};
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Sends a Machine notice every second until dropped: this machine, and the card at `card` on the PCI bus where the trainer has one.
-/// Which card that is has been seen on machines with one card only; of a card that is divided (MIG), NVML tells of the whole.
+/// No machine with a card has run this yet; of a card that is divided (MIG), NVML tells of the whole.
 pub struct Watch {
     /// Dropping it ends the thread.
     _stop: Sender<()>,

@@ -67,9 +67,7 @@ use query::{Loaded, Query};
 use runs::{Choice, Order, Outcome, RunsApp};
 
 /// Shortest time between two frames of what the trainer says: text is read no faster, and the trainer needs the processor.
-const FRAME: Duration = Duration::from_millis(66);
-/// The same over SSH.
-const SLOW_FRAME: Duration = Duration::from_millis(100);
+const FRAME: Duration = Duration::from_millis(100);
 /// A key is answered after this part of a frame.
 const HASTE: u32 = 4;
 const TICK: Duration = Duration::from_secs(1);
@@ -237,8 +235,7 @@ pub fn run(
         Effect::Mouse(on) => drop(terminal::mouse(&mut io::stdout(), on)),
         Effect::Detach | Effect::Quit | Effect::Visit(_) | Effect::Restart => {}
     };
-    let frame = if std::env::var_os("SSH_CONNECTION").is_some() { SLOW_FRAME } else { FRAME };
-    let leave = drive(&mut app, channel.1, frame, &mut draw, &mut perform);
+    let leave = drive(&mut app, channel.1, FRAME, &mut draw, &mut perform);
     drop(keyboard);
     drop(guard);
     if let (false, Some(dir), Some(last)) = (options.read_only, &options.run_dir, app.live.reports.back()) {
