@@ -53,8 +53,7 @@ Settings of the full runs: `MEDSERL_KILLS=200` (R1), `MEDSERL_CLOSED=100` (R10, 
 **Supply chain (R27).** `cargo deny --locked check bans licenses sources` (cargo-deny 0.20.2, 2026-11-26, rules in `deny.toml`): bans ok,
 licences ok, sources ok. `cargo deny check advisories` was **not run**: the advisory database could not be reached from the machine at hand.
 
-**Not reached, or not run again.** Parsers behind a socket or a library of others end at 600 s, below a million inputs; so does the one of experiments. Kills, closed
-terminals and full disks were counted in full before parts of a batch were computed side by side, and in their quick form since.
+**Not reached, or not run again.** Parsers behind a socket or a library of others end at 600 s, below a million inputs; so does the one of experiments.
 
 Not in this table, because nothing here shows it yet: anything on a GPU (how much memory is free is asked of its driver, and out of memory is recognised by
 the driver's words; neither has been met), a soak of a day (R28), LazyFS or a real power cut (R3 uses images), a real suspended machine (R12 uses made-up
