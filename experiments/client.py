@@ -160,16 +160,16 @@ def turn(kind, last, trainer):
         os.kill(screen.pid, signal.SIGSTOP)
     read = screen if kind == "a client" else None
     wait_steps(last - COUNTED, read)
-    look = lambda: (processor(trainer.pid), sum(processor(screen.pid).values()) if screen else 0.0)
-    (before, client_before), _ = look(), wait_steps(last, read)
-    after, client = look()
+    look = lambda: (processor(trainer.pid), sum(processor(screen.pid).values()) if screen else 0.0, time.monotonic())
+    (before, client_before, began), _ = look(), wait_steps(last, read)
+    after, client, ended = look()
     took = {name: after[name] - before.get(name, 0.0) for name in after}
     if kind == "a stuck client":
         os.kill(screen.pid, signal.SIGCONT)
     if screen:
         screen.leave()
     learning = sum(seconds for name, seconds in took.items() if name == "trainer" or name.startswith("compute-"))
-    return {"learning": learning, "attach": took["attach"], "client": client - client_before}
+    return {"learning": learning, "attach": took["attach"], "client": client - client_before, "wall": ended - began}
 
 
 def one_run(settings, offset):
@@ -193,28 +193,38 @@ def one_run(settings, offset):
 
 
 def compare(settings):
-    """The very same steps (one seed) three times, each kind once at every step; only steps of the same number are compared."""
+    """The very same steps (one seed) three times, each kind once at every step; only steps of the same number are compared.
+
+    A machine that others use runs now faster, now slower, by far more than a client costs. Seconds of the clock for each second of
+    processor time spent learning do not feel that, and yet grow where a client keeps the trainer waiting."""
     settings = [*settings, "--set", "doctor.samples=4"]
     runs = [one_run(settings, offset) for offset in range(len(KINDS))]
     steps = [dict(run[step] for run, _ in runs) for step in runs[0][0]]
-    took = [turn for _, turns in runs for turn in turns]
+    turns = [dict(took[i] for _, took in runs) for i in range(TURNS)]
     kept = os.environ.get("KEEP")
     if kept:
-        before = json.load(open(kept)) if os.path.exists(kept) else {"steps": [], "took": []}
-        steps, took = before["steps"] + steps, before["took"] + took
-        json.dump({"steps": steps, "took": took}, open(kept, "w"))
+        before = json.load(open(kept)) if os.path.exists(kept) else {"steps": [], "turns": []}
+        steps, turns = before["steps"] + steps, before["turns"] + turns
+        json.dump({"steps": steps, "turns": turns}, open(kept, "w"))
     print(f"{len(steps)} steps, each with all three; median with nobody attached {statistics.median(s['nobody'] for s in steps):.3f} s")
     draw = random.Random(1)
     for kind in KINDS:
-        turns = [t for k, t in took if k == kind]
-        learning, attach, client = (sum(t[what] for t in turns) for what in ("learning", "attach", "client"))
+        learning, attach, client = (sum(turn[kind][what] for turn in turns) for what in ("learning", "attach", "client"))
         share = lambda seconds: f"{100 * seconds / learning:.2f} %"
         print(f"{kind}: {learning:.1f} s of processor time learning; telling clients takes {share(attach)} of that, the client {share(client)}")
         if kind == "nobody":
             continue
-        ratios = [100 * (step[kind] / step["nobody"] - 1) for step in steps]
-        draws = sorted(statistics.median(draw.choices(ratios, k=len(ratios))) for _ in range(4000))
-        print(f"{kind}: the same step takes {statistics.median(ratios):+.2f} % (median), 95 % interval {draws[100]:+.2f} to {draws[3899]:+.2f} %")
+        report(kind, "the same step takes", [step[kind] / step["nobody"] for step in steps], draw)
+        stretch = lambda turn: turn["wall"] / turn["learning"]
+        report(kind, "by the clock, for the same processor time learning,", [stretch(t[kind]) / stretch(t["nobody"]) for t in turns], draw)
+
+
+def report(kind, what, ratios, draw):
+    """The median of some ratios in percent, and its 95 % interval by 4,000 bootstrap draws."""
+    percent = [100 * (ratio - 1) for ratio in ratios]
+    medians = sorted(statistics.median(draw.choices(percent, k=len(percent))) for _ in range(4000))
+    print(f"{kind}: {what} {statistics.median(percent):+.2f} % (median of {len(percent)}), 95 % interval "
+          f"{medians[100]:+.2f} to {medians[3899]:+.2f} %")
 
 
 if __name__ == "__main__":

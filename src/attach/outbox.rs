@@ -33,6 +33,21 @@ impl Parcel {
     fn is_token(&self) -> bool {
         matches!(self.notice, Notice::Token { .. })
     }
+
+    /// Whether it answers somebody who waits, or is bad news; what the run writes and reckons comes by the hundred a second.
+    fn is_pressing(&self) -> bool {
+        use Notice::{Alert, Clients, State, Steering};
+        matches!(self.notice, State { .. } | Steering { .. } | Clients { .. } | Alert { .. })
+    }
+}
+
+/// Wakes the writer of one client.
+#[derive(Default)]
+pub(super) struct Bell {
+    /// Something is to be written.
+    pub(super) any: Notify,
+    /// Something is to be written now.
+    pub(super) pressing: Notify,
 }
 
 /// How a client's picture relates to the trainer's.
@@ -66,12 +81,12 @@ pub(super) struct Outbox {
     standing: Standing,
     n_lost: u64,
     ending: bool,
-    wake: Arc<Notify>,
+    bell: Arc<Bell>,
 }
 
 impl Outbox {
-    pub(super) fn new(wake: Arc<Notify>) -> Outbox {
-        Outbox { queue: VecDeque::new(), standing: Standing::New, n_lost: 0, ending: false, wake }
+    pub(super) fn new(bell: Arc<Bell>) -> Outbox {
+        Outbox { queue: VecDeque::new(), standing: Standing::New, n_lost: 0, ending: false, bell }
     }
 
     /// Queues a notice. On a full queue tokens go first, then the whole queue.
@@ -82,7 +97,10 @@ impl Outbox {
             Standing::Behind => self.n_lost += 1,
             Standing::Current => self.push_current(parcel),
         }
-        self.wake.notify_one();
+        self.bell.any.notify_one();
+        if parcel.is_pressing() {
+            self.bell.pressing.notify_one();
+        }
     }
 
     fn push_current(&mut self, parcel: &Arc<Parcel>) {
@@ -119,7 +137,8 @@ impl Outbox {
     /// Lets the writer finish the queue, then end.
     pub(super) fn end(&mut self) {
         self.ending = true;
-        self.wake.notify_one();
+        self.bell.any.notify_one();
+        self.bell.pressing.notify_one();
     }
 }
 
@@ -138,7 +157,7 @@ mod tests {
     }
 
     fn current() -> Outbox {
-        let mut outbox = Outbox::new(Arc::new(Notify::new()));
+        let mut outbox = Outbox::new(Arc::new(Bell::default()));
         assert!(matches!(outbox.next(&Live::default()), Next::Snapshot { n_skipped: 0, .. }));
         outbox
     }
@@ -156,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_new_client_gets_one_snapshot_without_skipped() {
-        let mut outbox = Outbox::new(Arc::new(Notify::new()));
+        let mut outbox = Outbox::new(Arc::new(Bell::default()));
         (0..3000).for_each(|n| outbox.push(&log(n)));
         let (parcels, skipped) = drain(&mut outbox, &Live::default());
         assert_eq!((parcels.len(), skipped), (0, Some(0)));

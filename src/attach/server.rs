@@ -22,13 +22,13 @@ use tokio::{
     },
     sync::Notify,
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
     lease::Lease,
     live::Live,
-    outbox::{Next, Outbox, Parcel},
+    outbox::{Bell, Next, Outbox, Parcel},
     protocol::{Control, Level, Notice},
     socket::bind,
     wire,
@@ -42,6 +42,9 @@ const MAX_CONTROLS: usize = 256;
 /// How long a client that is being sent away may take to read its last lines.
 const FAREWELL: Duration = Duration::from_secs(2);
 const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(100);
+/// A client is written to this often at most, but for what is pressing: what came in between goes to it at once, so that neither side is
+/// woken for every token of every completion. Screens draw as often.
+const PACE: Duration = Duration::from_millis(100);
 
 /// The running server; dropping it closes and unlinks the socket.
 pub struct Server {
@@ -177,14 +180,14 @@ impl Shared {
     }
 
     /// Gives a client its number, where there is room.
-    fn admit(&self, wake: &Arc<Notify>) -> Option<u64> {
+    fn admit(&self, bell: &Arc<Bell>) -> Option<u64> {
         let mut state = self.lock();
         if state.outboxes.len() >= MAX_CLIENTS {
             return None;
         }
         state.n_clients_ever += 1;
         let client = state.n_clients_ever;
-        let mut outbox = Outbox::new(Arc::clone(wake));
+        let mut outbox = Outbox::new(Arc::clone(bell));
         if state.closing {
             outbox.end();
         }
@@ -270,13 +273,13 @@ async fn serve_client(stream: UnixStream, shared: Arc<Shared>) {
         Ok(peer) => return shared.warn(&format!("refused a client of user {}: only user {ours} may attach", peer.uid())),
         Err(e) => return shared.warn(&format!("refused a client whose user cannot be told: {e}")),
     }
-    let wake = Arc::new(Notify::new());
-    let Some(client) = shared.admit(&wake) else {
+    let bell = Arc::new(Bell::default());
+    let Some(client) = shared.admit(&bell) else {
         return shared.warn(&format!("refused a client: {MAX_CLIENTS} are attached already"));
     };
     let (read, write) = stream.into_split();
     let mut reader = std::pin::pin!(read_controls(read, &shared, client));
-    let mut writer = std::pin::pin!(write_notices(write, &shared, client, &wake));
+    let mut writer = std::pin::pin!(write_notices(write, &shared, client, &bell));
     let mut writing = true;
     let read = tokio::select! {
         read = &mut reader => read,
@@ -298,7 +301,8 @@ async fn serve_client(stream: UnixStream, shared: Arc<Shared>) {
 }
 
 /// Writes until the client is gone or its outbox has ended.
-async fn write_notices(mut write: OwnedWriteHalf, shared: &Shared, client: u64, wake: &Notify) -> io::Result<()> {
+async fn write_notices(mut write: OwnedWriteHalf, shared: &Shared, client: u64, bell: &Bell) -> io::Result<()> {
+    let mut due = Instant::now();
     loop {
         match shared.next(client) {
             Next::Parcels(parcels) => write.write_all(&parcels.iter().map(|p| p.line()).collect::<Vec<_>>().concat()).await?,
@@ -308,7 +312,14 @@ async fn write_notices(mut write: OwnedWriteHalf, shared: &Shared, client: u64, 
                 }
                 write.write_all(&wire::encode(&Notice::Snapshot { live })).await?;
             }
-            Next::Wait => wake.notified().await,
+            Next::Wait => {
+                bell.any.notified().await;
+                tokio::select! {
+                    () = sleep_until(due) => {}
+                    () = bell.pressing.notified() => {}
+                }
+                due = Instant::now() + PACE;
+            }
             Next::End => return write.shutdown().await,
         }
     }

@@ -86,33 +86,34 @@ impl TokenBatch {
     /// Backward from sum(slope · log-prob) over the predicted tokens. `slopes` is given log-probs and entropies; the gradients are
     /// added to `grads`, one entry for each of the adapter's variables.
     ///
-    /// With `recompute` only the input of each layer is kept and each layer runs a second time on the way back (Chen et al. 2016,
-    /// 1604.06174): the same gradients, bit for bit, for a third more arithmetic and a small part of the memory.
+    /// The last `kept` layers keep what their backward needs. Of the others only the input is kept, and they run a second time on the
+    /// way back (Chen et al. 2016, 1604.06174): the same gradients, bit for bit, for up to a third more arithmetic and a small part of
+    /// the memory. By candle's graph it is all layers or none.
     #[allow(clippy::too_many_arguments)]
     pub fn backward(
         &self,
         model: &Gemma3,
         adapter: &Adapter,
         temperature: f32,
-        recompute: bool,
+        kept: usize,
         slopes: impl FnOnce(&[f32], &[f32]) -> Vec<f32> + Send,
         grads: &mut [Vec<f32>],
         buffers: &mut Buffers,
     ) -> Result<()> {
         if model.ops() != Ops::Cpu {
-            return self.backward_by_graph(model, adapter, temperature, recompute, slopes, grads);
+            return self.backward_by_graph(model, adapter, temperature, kept < model.spec.n_layers(), slopes, grads);
         }
         let (view, wanted) = (adapter.frozen(), self.wanted());
         let pass = Pass { model, adapter: Some(&view), positions: &self.plan.positions(), wanted: &wanted };
         // In the pool, so that its threads are the only ones at work and none has to be woken for every product.
-        rayon::scope(|_| self.backward_by(&pass, temperature, recompute, slopes, grads, buffers))
+        rayon::scope(|_| self.backward_by(&pass, temperature, kept, slopes, grads, buffers))
     }
 
     fn backward_by(
         &self,
         pass: &Pass,
         temperature: f32,
-        recompute: bool,
+        kept: usize,
         slopes: impl FnOnce(&[f32], &[f32]) -> Vec<f32>,
         grads: &mut [Vec<f32>],
         buffers: &mut Buffers,
@@ -124,7 +125,7 @@ impl TokenBatch {
         for i in 0..model.spec.n_layers() {
             let (y, tape) = pass.forward(i, &inputs[i], &mut plan, buffers)?;
             inputs.push(y);
-            if recompute {
+            if i < model.spec.n_layers().saturating_sub(kept) {
                 tape.release(buffers);
             } else {
                 tapes.push(tape);
@@ -212,14 +213,13 @@ impl TokenBatch {
         let mut normed = vec![0f32; end.len()];
         norm_rows::<false>(end, &weight, eps, &mut normed);
         let predicting = self.predicting(pass.wanted, model.spec.hidden_size);
-        let (head, hidden) = (model.head(n, &self.targets, temperature)?, gathered(&normed, &predicting));
-        let stats = head.forward(&hidden)?;
+        let hidden = gathered(&normed, &predicting);
+        let (stats, by_token) = model.head(n, &self.targets, temperature)?.forward_with_slopes(&hidden)?;
         let slopes = slopes(&stats[LOGPROB * n..][..n], &stats[ENTROPY * n..][..n]);
-        let (by_token, _) = head.backward(&hidden, &stats, &slopes)?;
         // A row that predicts several tokens sums their slopes.
         normed.fill(0.0);
-        for (slope, row) in by_token.chunks_exact(model.spec.hidden_size).zip(predicting) {
-            normed[row].iter_mut().zip(slope).for_each(|(sum, s)| *sum += s);
+        for ((by_token, slope), row) in by_token.chunks_exact(model.spec.hidden_size).zip(slopes).zip(predicting) {
+            normed[row].iter_mut().zip(by_token).for_each(|(sum, s)| *sum += slope * s);
         }
         let x = end.to_vec();
         norm_rows_backward::<false>(&x, &normed, &weight, eps, end);

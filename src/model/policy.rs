@@ -15,7 +15,7 @@ use super::{
     place::{self, Ops},
     room::{OutOfMemory, Room},
     spec::Spec,
-    tape::Buffers,
+    tape::{self, Buffers, Footprint},
     tokenizer::Tokenizer,
     weights::Weights,
 };
@@ -35,8 +35,8 @@ const GPU_CACHE_BYTES: usize = 6 << 30;
 /// Rows of one forward and backward in training where nothing else is said.
 pub const MICRO_ROWS: usize = 2048;
 
-/// Activations of a micro-batch beyond this are recomputed instead of kept.
-pub const KEEP_ALL_BELOW: usize = 2 << 30;
+/// What the graph of a micro-batch may keep on a GPU, bytes, before layers are computed twice.
+pub const GPU_TAPE_BYTES: usize = 2 << 30;
 
 /// A model ready to write, to be scored and to be trained.
 pub struct Policy {
@@ -46,8 +46,8 @@ pub struct Policy {
     pub seed: u64,
     /// The commit of a model from the hub.
     pub commit: Option<String>,
-    /// Whether the update keeps only layer inputs and computes each layer twice; see [`super::batch::TokenBatch::backward`].
-    pub recompute: bool,
+    /// What the layers of all parts at work may keep for their backward, bytes; see [`super::batch::TokenBatch::backward`].
+    pub tape_bytes: usize,
     /// Rows at work at a time in training, about; bounds memory.
     pub micro_rows: usize,
     pub room: Room,
@@ -88,8 +88,8 @@ impl Policy {
         let model = Gemma3::new(spec, &weights, MAX_POSITIONS)?;
         drop(weights); // each matrix leaves the CPU as it reaches the device
         let model = model.moved(&device, ops)?;
-        let recompute = model.spec.activation_bytes_a_row() * MICRO_ROWS > KEEP_ALL_BELOW;
-        Ok(Policy { model, tokenizer, adapter, seed, commit: None, recompute, micro_rows: MICRO_ROWS, room: Room::default() })
+        let tape_bytes = if ops == Ops::Cpu { tape::most_bytes(model.weight_bytes()) } else { GPU_TAPE_BYTES };
+        Ok(Policy { model, tokenizer, adapter, seed, commit: None, tape_bytes, micro_rows: MICRO_ROWS, room: Room::default() })
     }
 
     /// A shape with random frozen weights, for measuring. Its tokenizer is nano's and means nothing here.
@@ -139,15 +139,20 @@ impl Policy {
     }
 
     /// Asks the device for the memory that a forward and backward over so many token rows take, before it is used: one of so many
-    /// parts, beside those of the other workers.
-    pub fn reserve(&self, rows: usize, parts: usize) -> Result<(), OutOfMemory> {
-        let rows = rows * if self.model.ops() == Ops::Cpu { parts.clamp(1, crew::n_workers()) } else { 1 };
-        let spec = &self.model.spec;
-        let all = spec.activation_bytes_a_row();
-        // Computed twice, a layer's activations are gone before the next layer's come; each layer's input stays.
-        let bytes =
-            if self.recompute { all / spec.n_layers().max(1) + 4 * spec.hidden_size * (spec.n_layers() + 1) } else { all };
-        self.room.reserve(rows, bytes, || place::free_memory(self.model.device()))
+    /// parts, beside those of the other workers. Says how many of the last layers may keep what their backward needs; the others are
+    /// computed twice, which changes no bit.
+    pub fn reserve(&self, rows: usize, parts: usize) -> Result<usize, OutOfMemory> {
+        let available = || place::free_memory(self.model.device());
+        if self.model.ops() != Ops::Cpu {
+            let (layers, bytes) = graph_bytes(&self.model.spec, rows, self.tape_bytes);
+            self.room.reserve(rows, bytes, bytes, available)?;
+            return Ok(layers);
+        }
+        let rows = rows * parts.clamp(1, crew::n_workers());
+        let footprint = Footprint::of(&self.model.spec, self.adapter.rank, rows);
+        let (wanted, least) = (footprint.bytes(footprint.layers(self.tape_bytes)), footprint.least as u64);
+        let granted = self.room.reserve(rows, wanted as u64, least, available)?;
+        Ok(footprint.layers(footprint.tape + (granted - least) as usize))
     }
 
     /// A writer with the adapter as it stands now.
@@ -159,6 +164,17 @@ impl Policy {
     pub fn base(&self) -> Writer<'_> {
         Writer { policy: self, pen: Pen::Base }
     }
+}
+
+/// By candle's graph on a GPU, all layers keep what their backward needs, or only their inputs: how many do, and the bytes of so many
+/// rows.
+pub fn graph_bytes(spec: &Spec, rows: usize, tape_bytes: usize) -> (usize, u64) {
+    let all = rows * spec.activation_bytes_a_row();
+    if all <= tape_bytes {
+        return (spec.n_layers(), all as u64);
+    }
+    let inputs = 4 * rows * spec.hidden_size * (spec.n_layers() + 1);
+    (0, (all / spec.n_layers().max(1) + inputs) as u64)
 }
 
 /// What a writer writes with.

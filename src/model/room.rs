@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use rustix::process::{Resource, getrlimit};
@@ -17,33 +17,39 @@ pub struct OutOfMemory {
     pub available: u64,
 }
 
-/// Remembers how many rows have fitted, since what the allocator keeps of them is no longer free and yet ours to use again.
+/// Remembers how much has fitted, since what the allocator keeps of it is no longer free and yet ours to use again.
 #[derive(Debug, Default)]
 pub struct Room {
-    fitted: AtomicUsize,
+    /// Bytes.
+    fitted: AtomicU64,
     /// For showing that a run survives it: this many requests from now, one is refused; 0 never.
     refuse_in: AtomicUsize,
 }
 
 impl Room {
-    /// Whether `rows` token rows of `bytes_a_row` each fit into what `available` says can be had; where it does not know, they are
-    /// let through, and whoever hands the memory out refuses it.
-    pub fn reserve(&self, rows: usize, bytes_a_row: usize, available: impl FnOnce() -> Option<u64>) -> Result<(), OutOfMemory> {
-        let needed = rows as u64 * bytes_a_row as u64;
+    /// How many of the `wanted` bytes `rows` token rows can have, but not fewer than `least`, by what `available` says can be had; where
+    /// it does not know, all are granted, and whoever hands the memory out refuses it.
+    pub fn reserve(
+        &self,
+        rows: usize,
+        wanted: u64,
+        least: u64,
+        available: impl FnOnce() -> Option<u64>,
+    ) -> Result<u64, OutOfMemory> {
         let refused = self.refuse_in.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
         if refused == Ok(1) {
-            return Err(OutOfMemory { rows, needed, available: 0 });
+            return Err(OutOfMemory { rows, needed: least, available: 0 });
         }
-        if rows <= self.fitted.load(Ordering::Relaxed) {
-            return Ok(());
+        if wanted <= self.fitted.load(Ordering::Relaxed) {
+            return Ok(wanted);
         }
-        match available() {
-            Some(available) if available < needed => Err(OutOfMemory { rows, needed, available }),
-            _ => {
-                self.fitted.store(rows, Ordering::Relaxed);
-                Ok(())
-            }
+        let available = available().unwrap_or(u64::MAX);
+        if available < least && least > self.fitted.load(Ordering::Relaxed) {
+            return Err(OutOfMemory { rows, needed: least, available });
         }
+        let granted = wanted.min(available.max(least));
+        self.fitted.fetch_max(granted, Ordering::Relaxed);
+        Ok(granted)
     }
 
     /// Refuses the `n`-th request from now, once, as a full memory would; 0 takes that back.

@@ -118,7 +118,7 @@ impl Spec {
         self.vocab_size * self.hidden_size + self.n_layers() * layer + self.hidden_size
     }
 
-    /// Bytes that one token row keeps for the backward, over all layers: every op's input and output in f32, about.
+    /// Bytes that one token row keeps for the backward in candle's graph, over all layers: every op's input and output in f32, about.
     pub fn activation_bytes_a_row(&self) -> usize {
         let (q, kv) = (self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim);
         // Norms, residuals and projections of H; q, k, v before and after norm and rope, the mix; gate, up and their product.

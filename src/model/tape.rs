@@ -98,7 +98,42 @@ pub fn bytes_a_row(spec: &Spec, rank: usize) -> usize {
     size_of::<f32>() * (6 * h + 3 * (q + kv + ffn) + z)
 }
 
-/// The part of it that lies behind the attention.
+/// Bytes that a forward and backward by hand over some rows hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Footprint {
+    /// The inputs of all layers, the tape of one, and what a backward holds beside it.
+    pub least: usize,
+    /// The tape of one layer.
+    pub tape: usize,
+    n_layers: usize,
+}
+
+impl Footprint {
+    pub fn of(spec: &Spec, rank: usize, rows: usize) -> Footprint {
+        let (n_layers, input) = (spec.n_layers(), size_of::<f32>() * spec.hidden_size);
+        let tape = rows * (bytes_a_row(spec, rank) - input);
+        let least = rows * (input * (n_layers + 1) + backward_bytes_a_row(spec)) + tape;
+        Footprint { least, tape, n_layers }
+    }
+
+    /// With the tapes of so many layers.
+    pub fn bytes(&self, layers: usize) -> usize {
+        self.least + layers.saturating_sub(1) * self.tape
+    }
+
+    /// Of how many layers the tapes may stay where they may take so many bytes; of the last one in any case, since it is needed at once.
+    pub fn layers(&self, tape_bytes: usize) -> usize {
+        tape_bytes.checked_div(self.tape).unwrap_or(self.n_layers).clamp(1, self.n_layers.max(1))
+    }
+}
+
+/// What the tapes of all parts at work may take together beside weights of so many bytes: layers whose tape does not fit are computed
+/// twice. As much again as half the weights is no new order of magnitude, and half a GiB there always is.
+pub fn most_bytes(weights: usize) -> usize {
+    (weights / 2).max(512 << 20)
+}
+
+/// The part of a tape's row that lies behind the attention.
 pub fn bytes_a_row_after_attention(spec: &Spec) -> usize {
     size_of::<f32>() * (4 * spec.hidden_size + spec.n_heads * spec.head_dim + 3 * spec.intermediate_size)
 }

@@ -18,9 +18,9 @@ use crate::{
         crew,
         gemma3::MERGE_BELOW,
         lora::Projection,
-        policy::{CACHE_BYTES, MICRO_ROWS},
+        policy::{CACHE_BYTES, GPU_TAPE_BYTES, MICRO_ROWS, graph_bytes},
         spec::Spec,
-        tape,
+        tape::{self, Footprint},
     },
 };
 
@@ -204,7 +204,7 @@ pub fn memory(spec: &Spec, load: &Load, target: Target, stored_f32: bool) -> Mem
         line("adapter", 4.0 * adapter, format!("{:.2} M values in f32", adapter / 1e6)),
         line("optimizer moments", 8.0 * adapter, "two f32 values each".into()),
     ];
-    let cut = Cut { spec, load, target };
+    let cut = Cut { spec, load, target, stored_f32 };
     // Small models in f32 draw from weights with the adapter added; see `Gemma3::merged`.
     let projections = 4 * (spec.n_parameters() - spec.vocab_size * spec.hidden_size);
     let in_f32 = load.precision == Precision::F32 || load.precision == Precision::Stored && stored_f32;
@@ -255,6 +255,7 @@ struct Cut<'a> {
     spec: &'a Spec,
     load: &'a Load,
     target: Target,
+    stored_f32: bool,
 }
 
 impl Cut<'_> {
@@ -326,24 +327,26 @@ impl Cut<'_> {
         let parts = (n as f64 / groups).ceil().clamp(1.0, self.load.workers as f64);
         let at_work = (parts * groups).min(n.max(1) as f64);
         let (rows, predicted) = (at_work * group, at_work * predicted);
-        let recompute = self.target == Target::Gpu || recomputes(spec);
-        let (n_layers, hidden) = (spec.n_layers() as f64, 4.0 * spec.hidden_size as f64);
+        let hidden = 4.0 * spec.hidden_size as f64;
         // Each part sums its own, and one is waiting to be added.
         let sums = if self.target == Target::Gpu { 1.0 } else { parts + 2.0 };
         let mut lines = vec![line("gradients", sums * 4.0 * adapter, format!("of the adapter, f32, {sums:.0} times"))];
-        let inputs = rows * hidden * (n_layers + 1.0);
+        let (kept, n_layers) = (self.layers_kept(rows as usize), spec.n_layers());
         if self.target == Target::Cpu {
-            let a_layer = tape::bytes_a_row(spec, self.load.rank) as f64;
+            let held = Footprint::of(spec, self.load.rank, rows as usize).bytes(kept) as f64;
             // Of the last layer, only what predicts gets behind its attention.
             let spared = (rows - predicted).max(0.0) * tape::bytes_a_row_after_attention(spec) as f64;
-            let kept = if recompute { inputs + rows * a_layer } else { rows * (n_layers * a_layer + hidden) - spared };
-            let what = if recompute { "inputs of every layer, one computed twice" } else { "every layer" };
-            let backward = rows * tape::backward_bytes_a_row(spec) as f64;
-            lines.push(line(UPDATING, kept + backward, format!("{rows:.0} rows, {what}")));
+            let what = if kept < n_layers {
+                format!("{} of {n_layers} layers computed twice", n_layers - kept)
+            } else {
+                "every layer".into()
+            };
+            lines.push(line(UPDATING, held - spared, format!("{rows:.0} rows, {what}")));
         } else {
-            let layer = rows * spec.activation_bytes_a_row() as f64 / n_layers;
-            lines.push(line("layer inputs", inputs, format!("{rows:.0} rows, every layer")));
-            lines.push(line("one layer computed twice", LAYER_COPIES * layer, "its activations and their gradients".into()));
+            let layer = rows * spec.activation_bytes_a_row() as f64 / n_layers as f64;
+            lines.push(line("layer inputs", rows * hidden * (n_layers as f64 + 1.0), format!("{rows:.0} rows, every layer")));
+            let (layers, what) = if kept < n_layers { (1, "one layer computed twice") } else { (n_layers, "all layers") };
+            lines.push(line(what, LAYER_COPIES * layer * layers as f64, "activations and their gradients".into()));
         }
         let chunk = 4.0 * HEAD_CHUNK.min(spec.vocab_size) as f64;
         lines.push(line(
@@ -353,6 +356,18 @@ impl Cut<'_> {
         ));
         self.slack(&mut lines);
         Phase { name, lines }
+    }
+
+    /// Of how many layers an update keeps what the backward needs, over so many rows at work; see `Policy::reserve`.
+    fn layers_kept(&self, rows: usize) -> usize {
+        let Cut { spec, load, target, stored_f32 } = *self;
+        match target {
+            Target::Gpu => graph_bytes(spec, rows, GPU_TAPE_BYTES).0,
+            Target::Cpu => {
+                let weights = weight_bytes(spec, load.precision, target, stored_f32);
+                Footprint::of(spec, load.rank, rows).layers(tape::most_bytes(weights as usize))
+            }
+        }
     }
 
     /// On the CPU the workers' buffers are kept for the next step, each kind at its largest, as long as they are not many.
@@ -392,8 +407,3 @@ const UPDATING: &str = "buffers for the update";
 const LOGIT_COPIES: f64 = 2.5;
 /// Activations and gradients of a layer that is computed twice.
 const LAYER_COPIES: f64 = 1.5;
-
-/// Whether a policy of this shape computes layers twice; see `model::policy`.
-fn recomputes(spec: &Spec) -> bool {
-    spec.activation_bytes_a_row() * MICRO_ROWS > crate::model::policy::KEEP_ALL_BELOW
-}

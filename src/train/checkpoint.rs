@@ -43,8 +43,7 @@ pub struct Circumstances {
 
 /// How a batch is cut and computed, which is part of the bits.
 pub fn micro_batch_plan(policy: &Policy) -> String {
-    let recomputed = if policy.recompute { ", layers computed twice" } else { "" };
-    format!("{} rows{recomputed}", policy.micro_rows)
+    format!("{} rows", policy.micro_rows)
 }
 
 /// What can be told of a run's origin from the trainer alone; the hashes of model and tokenizer are the caller's to add.

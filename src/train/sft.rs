@@ -124,14 +124,13 @@ fn gradients(policy: &Policy, batch: &[(Vec<u32>, Vec<u32>)]) -> Result<(Gradien
     let backward = |part: usize, buffers: &mut Buffers| {
         let mut tokens = TokenBatch::default();
         batch[parts[part].clone()].iter().for_each(|(prompt, completion)| tokens.push(prompt, &[completion]));
-        policy.reserve(tokens.n_rows(), parts.len())?;
+        let kept = policy.reserve(tokens.n_rows(), parts.len())?;
         let (mut grads, mut loss) = (Gradients::zeros(policy.adapter.vars()), 0f64);
         let slopes = |logprobs: &[f32], _entropies: &[f32]| {
             loss = -logprobs.iter().map(|l| f64::from(*l)).sum::<f64>() / total as f64;
             vec![-1.0 / total as f32; logprobs.len()]
         };
-        let Policy { model, adapter, recompute, .. } = policy;
-        tokens.backward(model, adapter, 1.0, *recompute, slopes, &mut grads.0, buffers)?;
+        tokens.backward(&policy.model, &policy.adapter, 1.0, kept, slopes, &mut grads.0, buffers)?;
         Ok((grads, loss))
     };
     policy.in_parts(parts.len(), backward, |_, (part_grads, part_loss)| {

@@ -241,14 +241,13 @@ struct Micro<'a> {
 impl Micro<'_> {
     fn backward(&self, policy: &Policy, algo: &Algo, temperature: f32, buffers: &mut Buffers) -> Result<(Gradients, Sums)> {
         let batch = token_batch(self.ids.iter().map(|g| &self.groups[*g]));
-        policy.reserve(batch.n_rows(), self.parts)?;
+        let kept = policy.reserve(batch.n_rows(), self.parts)?;
         let (mut grads, mut sums) = (Gradients::zeros(policy.adapter.vars()), Sums::default());
         let slopes = |logprobs: &[f32], entropies: &[f32]| {
             sums.entropy += entropies.iter().map(|e| f64::from(*e)).sum::<f64>();
             self.slopes(algo, (logprobs, entropies), &batch.spans, &mut sums)
         };
-        let Policy { model, adapter, recompute, .. } = policy;
-        batch.backward(model, adapter, temperature, *recompute, slopes, &mut grads.0, buffers)?;
+        batch.backward(&policy.model, &policy.adapter, temperature, kept, slopes, &mut grads.0, buffers)?;
         Ok((grads, sums))
     }
 

@@ -10,7 +10,7 @@ use medserl::model::{
         attention::{Heads, attention},
         geglu::geglu,
         linear::{linear, lora_linear},
-        logprob::{LOGPROB, linear_logprob},
+        logprob::{Head, LOGPROB, linear_logprob},
         matrix::{Kept, Matrix},
         norm::rms_norm,
         rope::{RopeTable, rope},
@@ -221,6 +221,19 @@ fn log_probs_over_chunks_of_the_vocabulary() {
             vec![dh, dw]
         },
     );
+}
+
+#[test]
+fn slopes_of_log_probs_found_on_the_way_forward() {
+    let (words, k, targets) = (2100, 4, [3u32, 2047, 2048, 2099]);
+    let (h, w) = (tensor(19, &[4, k], 3.0), tensor(20, &[words, k], 1.0));
+    let (at, plain_w) = (vec![values(&h)], values(&w));
+    let matrix = Matrix::from_f32(&w.flatten_all().unwrap().to_vec1::<f32>().unwrap(), words, k, Kept::F32).unwrap();
+    let rows = h.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let (_, slopes) = Head::new(4, &matrix, &targets, 0.7).unwrap().forward_with_slopes(&rows).unwrap();
+    let forward = |a: &[Vec<f64>]| plain::logprobs(&a[0], &plain_w, k, &targets, f64::from(0.7f32))[..4].to_vec();
+    let slopes: Vec<f64> = slopes.into_iter().map(f64::from).collect();
+    assert_near("slopes", &slopes, &differences(&at, 0, &[1.0; 4], &forward), TOLERANCE);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use medserl::{
             attention::{Heads, attention},
             geglu::geglu,
             linear::lora_linear,
-            logprob::{LOGPROB, linear_logprob},
+            logprob::{Head, LOGPROB, linear_logprob},
             matrix::{BLOCK, Kept, Matrix},
             norm::rms_norm,
             rope::{RopeTable, rope},
@@ -308,6 +308,27 @@ fn log_probs() {
         let found = gradients(&stats.get(LOGPROB).unwrap(), &g, &[&vh, &vw]);
         near(case, "dh", &found[0], &dh, 4e-6, 1.0);
         near(case, "dw", &found[1], &dw, 4e-6, 1.0);
+    });
+}
+
+#[test]
+fn log_probs_with_their_slopes() {
+    cases(|case, draws| {
+        // Now and then more words than a chunk, so that a later chunk has the largest logit.
+        let words = if case % 40 == 0 { 500 + draws.size(700) } else { draws.size(60) };
+        let form = draws.pick(&[None, Some(Kept::F32), Some(Kept::Bf16), Some(Kept::Int8), Some(Kept::Int4)]);
+        let (n, k) = (draws.size(4), if matches!(form, Some(Kept::Int8 | Kept::Int4)) { BLOCK } else { draws.size(6) });
+        let (matrix, w) = kept(draws, words, k, form);
+        let h = draws.values(n * k, 3.0);
+        let targets: Vec<u32> = (0..n).map(|_| draws.size(words) as u32 - 1).collect();
+        let temperature = draws.pick(&[0.5f32, 1.0, 1.7]);
+        let head = Head::new(n, &matrix, &targets, temperature).unwrap();
+        let (stats, slopes) = head.forward_with_slopes(&h).unwrap();
+        assert_eq!(stats, head.forward(&h).unwrap(), "case {case}");
+        let (h, t) = (wide(&h), f64::from(temperature));
+        near(case, "values", &stats, &plain::logprobs(&h, &w, k, &targets, t), 4e-6, 1.0);
+        let (expected, _) = plain::logprobs_back(&h, &w, k, &targets, t, &vec![1.0; n]);
+        near(case, "slopes", &slopes, &expected, 4e-6, 1.0);
     });
 }
 

@@ -1,9 +1,10 @@
 //! Causal grouped-query attention over a [`Plan`]: scores are scaled, windowed by position, and a completion sees its prompt.
 //!
-//! Forward keeps nothing but its output; backward recomputes the probabilities (as flash attention does), one head of one
-//! group at a time, so memory stays at (rows of a segment) x (keys it sees).
+//! Forward keeps nothing but its output; backward recomputes the probabilities (as flash attention does). Both go block by block of a
+//! segment's rows, with all query heads of a key head in one product, so that most of what causality hides is never computed and
+//! memory stays at (rows of a block) x (keys it sees).
 
-use std::sync::Arc;
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -51,6 +52,27 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, plan: &Arc<Pl
     q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, Attention { heads, plan: plan.clone() })
 }
 
+/// Queries, over all heads that share a key head, that meet their keys at once, about: their scores stay in the second cache, and a block
+/// reaches little beyond the causal edge.
+const QUERIES: usize = 256;
+
+/// Some rows of a segment, and what they see of the keys of their prompt and segment.
+struct Block {
+    /// First row in the segment.
+    first: usize,
+    len: usize,
+    /// Of the first row.
+    position: usize,
+    keys: Range<usize>,
+}
+
+impl Block {
+    /// Its keys in rows of `hd` values.
+    fn seen(&self, hd: usize) -> Range<usize> {
+        self.keys.start * hd..self.keys.end * hd
+    }
+}
+
 /// Attention of one shape over one plan, on plain rows.
 pub struct Attention {
     pub heads: Heads,
@@ -86,56 +108,57 @@ impl Attention {
         rows
     }
 
-    /// Probabilities of one query head over a segment, (len, keys), zero where hidden.
-    fn probabilities(&self, q: &[f32], head: usize, keys: &[f32], segment: &Segment) -> Vec<f32> {
-        let (width, hd) = (self.heads.q_width(), self.heads.head_dim);
-        let (m, n) = (segment.len, segment.first_position + segment.len);
-        let mut p = vec![0f32; m * n];
-        gemm(
-            (m, n, hd),
-            Mat::rows(&q[segment.start * width + head * hd..], width),
-            Mat::t(keys, hd),
-            &mut p,
-            n,
-            false,
-            1.0,
-            Threads::One,
-        );
-        for (i, row) in p.chunks_mut(n).enumerate() {
-            let position = segment.first_position + i;
-            let first = self.heads.first_visible(position);
+    /// The blocks of a segment.
+    fn blocks(&self, segment: &Segment) -> impl Iterator<Item = Block> {
+        let (at_once, segment, heads) = ((QUERIES / self.heads.group()).clamp(32, 128), *segment, self.heads);
+        (0..segment.len).step_by(at_once).map(move |first| {
+            let last = (first + at_once).min(segment.len);
+            let position = segment.first_position + first;
+            Block { first, len: last - first, position, keys: heads.first_visible(position)..segment.first_position + last }
+        })
+    }
+
+    /// Rows of x (N, heads * hd) from `start` on, those columns that share a key head: (len * group heads, hd).
+    fn queries<'a>(&self, x: &'a [f32], kv_head: usize, start: usize, len: usize) -> Cow<'a, [f32]> {
+        let (width, part) = (self.heads.q_width(), self.heads.group() * self.heads.head_dim);
+        let rows = &x[start * width..(start + len) * width];
+        if part == width {
+            return Cow::Borrowed(rows);
+        }
+        Cow::Owned(rows.chunks_exact(width).flat_map(|row| &row[kv_head * part..(kv_head + 1) * part]).copied().collect())
+    }
+
+    /// Probabilities of a block's queries (len * group heads, hd) over its keys, (len * group heads, keys), zero where hidden.
+    fn probabilities(&self, q: &[f32], keys: &[f32], block: &Block, p: &mut Vec<f32>) {
+        let (hd, per_kv, n) = (self.heads.head_dim, self.heads.group(), block.keys.len());
+        p.resize(block.len * per_kv * n, 0.0);
+        gemm((block.len * per_kv, n, hd), Mat::rows(q, hd), Mat::t(keys, hd), p, n, false, 1.0, Threads::One);
+        for (i, row) in p.chunks_exact_mut(n).enumerate() {
+            let position = block.position + i / per_kv;
+            let (first, end) = (self.heads.first_visible(position) - block.keys.start, position + 1 - block.keys.start);
             row[..first].fill(0.0);
-            row[position + 1..].fill(0.0);
+            row[end..].fill(0.0);
             simd::vectorised(
                 #[inline(always)]
-                || simd::softmax(&mut row[first..=position], self.heads.scale),
+                || simd::softmax(&mut row[first..end], self.heads.scale),
             );
         }
-        p
     }
 
     /// Output of one task over its group's rows, (rows, group heads * hd).
     fn forward_task(&self, (group, kv_head): (usize, usize), q: &[f32], k: &[f32], v: &[f32]) -> Vec<f32> {
         let (hd, per_kv) = (self.heads.head_dim, self.heads.group());
         let (start, rows) = self.plan.group_rows(group);
-        let width = per_kv * hd;
-        let mut out = vec![0f32; rows * width];
+        let (mut out, mut p) = (vec![0f32; rows * per_kv * hd], Vec::new());
         for segment in self.segments(group) {
             let (keys, values) = (self.visible(k, kv_head, segment), self.visible(v, kv_head, segment));
-            let n = segment.first_position + segment.len;
-            for g in 0..per_kv {
-                let p = self.probabilities(q, kv_head * per_kv + g, &keys, segment);
-                let at = (segment.start - start) * width + g * hd;
-                gemm(
-                    (segment.len, hd, n),
-                    Mat::rows(&p, n),
-                    Mat::rows(&values, hd),
-                    &mut out[at..],
-                    width,
-                    false,
-                    1.0,
-                    Threads::One,
-                );
+            for block in self.blocks(segment) {
+                let (row, n, seen) = (segment.start + block.first, block.keys.len(), block.seen(hd));
+                let q = self.queries(q, kv_head, row, block.len);
+                self.probabilities(&q, &keys[seen.clone()], &block, &mut p);
+                let shape = (block.len * per_kv, hd, n);
+                let out = &mut out[(row - start) * per_kv * hd..];
+                gemm(shape, Mat::rows(&p, n), Mat::rows(&values[seen], hd), out, hd, false, 1.0, Threads::One);
             }
         }
         out
@@ -143,30 +166,31 @@ impl Attention {
 
     /// Gradients of one task: dq (rows, group heads * hd), dk and dv (rows, hd).
     fn backward_task(&self, (group, kv_head): (usize, usize), q: &[f32], k: &[f32], v: &[f32], grad: &[f32]) -> [Vec<f32>; 3] {
-        let (hd, per_kv, q_width) = (self.heads.head_dim, self.heads.group(), self.heads.q_width());
+        let (hd, per_kv) = (self.heads.head_dim, self.heads.group());
         let (start, rows) = self.plan.group_rows(group);
-        let width = per_kv * hd;
-        let (mut dq, mut dk, mut dv) = (vec![0f32; rows * width], vec![0f32; rows * hd], vec![0f32; rows * hd]);
+        let (mut dq, mut dk, mut dv) = (vec![0f32; rows * per_kv * hd], vec![0f32; rows * hd], vec![0f32; rows * hd]);
+        let (mut p, mut ds) = (Vec::new(), Vec::new());
         for segment in self.segments(group) {
             let (keys, values) = (self.visible(k, kv_head, segment), self.visible(v, kv_head, segment));
-            let (m, n) = (segment.len, segment.first_position + segment.len);
-            let (mut d_keys, mut d_values) = (vec![0f32; n * hd], vec![0f32; n * hd]);
-            let mut ds = vec![0f32; m * n];
-            for g in 0..per_kv {
-                let head = kv_head * per_kv + g;
-                let p = self.probabilities(q, head, &keys, segment);
-                let at = segment.start * q_width + head * hd;
-                gemm((n, hd, m), Mat::t(&p, n), Mat::rows(&grad[at..], q_width), &mut d_values, hd, true, 1.0, Threads::One);
-                gemm((m, n, hd), Mat::rows(&grad[at..], q_width), Mat::t(&values, hd), &mut ds, n, false, 1.0, Threads::One);
-                for (p, ds) in p.chunks(n).zip(ds.chunks_mut(n)) {
+            let (mut d_keys, mut d_values) = (vec![0f32; keys.len()], vec![0f32; values.len()]);
+            for block in self.blocks(segment) {
+                let (row, m, n, seen) = (segment.start + block.first, block.len * per_kv, block.keys.len(), block.seen(hd));
+                let (keys, values) = (&keys[seen.clone()], &values[seen.clone()]);
+                let (q, grad) = (self.queries(q, kv_head, row, block.len), self.queries(grad, kv_head, row, block.len));
+                self.probabilities(&q, keys, &block, &mut p);
+                let d_values = &mut d_values[seen.clone()];
+                gemm((n, hd, m), Mat::t(&p, n), Mat::rows(&grad, hd), d_values, hd, true, 1.0, Threads::One);
+                ds.resize(m * n, 0.0);
+                gemm((m, n, hd), Mat::rows(&grad, hd), Mat::t(values, hd), &mut ds, n, false, 1.0, Threads::One);
+                for (p, ds) in p.chunks_exact(n).zip(ds.chunks_exact_mut(n)) {
                     simd::vectorised(
                         #[inline(always)]
                         || softmax_backward(p, ds, self.heads.scale),
                     );
                 }
-                let out = (segment.start - start) * width + g * hd;
-                gemm((m, hd, n), Mat::rows(&ds, n), Mat::rows(&keys, hd), &mut dq[out..], width, false, 1.0, Threads::One);
-                gemm((n, hd, m), Mat::t(&ds, n), Mat::rows(&q[at..], q_width), &mut d_keys, hd, true, 1.0, Threads::One);
+                let dq = &mut dq[(row - start) * per_kv * hd..];
+                gemm((m, hd, n), Mat::rows(&ds, n), Mat::rows(keys, hd), dq, hd, false, 1.0, Threads::One);
+                gemm((n, hd, m), Mat::t(&ds, n), Mat::rows(&q, hd), &mut d_keys[seen], hd, true, 1.0, Threads::One);
             }
             self.add_visible(&d_keys, segment, start, &mut dk);
             self.add_visible(&d_values, segment, start, &mut dv);

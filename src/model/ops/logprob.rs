@@ -40,7 +40,10 @@ pub struct Head {
 /// Running softmax statistics of one row.
 #[derive(Clone, Copy)]
 struct RowSum {
+    /// Of the chunks so far.
     max: f32,
+    /// What the newest chunk made of sums before it: e^(max before - max).
+    keep: f32,
     /// sum of e^(x - max)
     sum: f32,
     /// sum of e^(x - max) * x
@@ -60,13 +63,46 @@ impl Head {
 
     /// h (N, K) → log-probs, entropies and log-sum-exps (3, N).
     pub fn forward(&self, h: &[f32]) -> Result<Vec<f32>> {
+        Ok(statistics(&self.over_chunks(h, |_, _, _| Ok(()))?))
+    }
+
+    /// The same, and the slope of each log-prob by its row of h, (N, K): (W[target] - mean of W under softmax) / temperature. One pass
+    /// over the vocabulary serves both: the mean is kept as a sum scaled by the largest logit so far, as flash attention keeps its
+    /// output (Dao et al. 2022, 2205.14135), so that no chunk of logits is computed a second time for the backward.
+    pub fn forward_with_slopes(&self, h: &[f32]) -> Result<(Vec<f32>, Vec<f32>)> {
+        let (n, k) = (self.targets.len(), self.w.dims()?.1);
+        let (mut mean, mut scratch) = (vec![0f32; n * k], Vec::new());
+        let rows = self.over_chunks(h, |words, exps, rows| {
+            mean.par_chunks_mut(k).zip(rows).for_each(|(mean, row)| {
+                if row.keep != 1.0 {
+                    mean.iter_mut().for_each(|m| *m *= row.keep);
+                }
+            });
+            let c = words.len();
+            self.w.with_rows(words, &mut scratch, |w| {
+                gemm((n, k, c), Mat::rows(exps, c), Mat::rows(w, k), &mut mean, k, true, 1.0, Threads::All);
+            })
+        })?;
+        let mut of_targets = Vec::with_capacity(n * k);
+        self.w.gather(&self.targets, &mut of_targets)?;
+        let scale = self.inverse_temperature;
+        mean.par_chunks_mut(k).zip(of_targets.par_chunks(k)).zip(&rows).for_each(|((mean, target), row)| {
+            mean.iter_mut().zip(target).for_each(|(m, t)| *m = scale * (t - *m / row.sum));
+        });
+        Ok((statistics(&rows), mean))
+    }
+
+    /// Statistics over all words; `each` is given every chunk of words with the exponentials of its logits (N, words), each less the
+    /// largest of its row so far.
+    fn over_chunks(&self, h: &[f32], mut each: impl FnMut(Range<usize>, &[f32], &[RowSum]) -> Result<()>) -> Result<Vec<RowSum>> {
         let (n, (v, _)) = (self.targets.len(), self.w.dims()?);
-        let mut rows = vec![RowSum { max: f32::NEG_INFINITY, sum: 0.0, weighted: 0.0, target: 0.0 }; n];
+        let mut rows = vec![RowSum { max: f32::NEG_INFINITY, keep: 0.0, sum: 0.0, weighted: 0.0, target: 0.0 }; n];
         let mut logits = vec![0f32; n * CHUNK.min(v)];
         for first in (0..v).step_by(CHUNK) {
             let c = CHUNK.min(v - first);
-            self.w.features_into(h, first..first + c, self.inverse_temperature, &mut logits[..n * c])?;
-            logits[..n * c].par_chunks(c).zip(rows.par_iter_mut()).zip(self.targets.par_iter()).for_each(|((x, row), target)| {
+            let chunk = &mut logits[..n * c];
+            self.w.features_into(h, first..first + c, self.inverse_temperature, chunk)?;
+            chunk.par_chunks_mut(c).zip(rows.par_iter_mut()).zip(self.targets.par_iter()).for_each(|((x, row), target)| {
                 let target = *target as usize;
                 if (first..first + c).contains(&target) {
                     row.target = x[target - first];
@@ -76,15 +112,9 @@ impl Head {
                     || add_chunk(x, row),
                 );
             });
+            each(first..first + c, chunk, &rows)?;
         }
-        let mut out = vec![0f32; 3 * n];
-        for (i, row) in rows.iter().enumerate() {
-            let log_sum_exp = row.max + row.sum.ln();
-            out[LOGPROB * n + i] = row.target - log_sum_exp;
-            out[ENTROPY * n + i] = log_sum_exp - row.weighted / row.sum;
-            out[LOG_SUM_EXP * n + i] = log_sum_exp;
-        }
-        Ok(out)
+        Ok(rows)
     }
 
     /// Returns dh (N, K) and, where the weight is trained, dw (V, K). `stats` is the forward result, `grad` its gradient.
@@ -135,28 +165,44 @@ fn slopes_of_row(x: &mut [f32], factor: f32, log_sum_exp: f32) {
     }
 }
 
+/// Log-probs, entropies and log-sum-exps (3, N).
+fn statistics(rows: &[RowSum]) -> Vec<f32> {
+    let n = rows.len();
+    let mut out = vec![0f32; 3 * n];
+    for (i, row) in rows.iter().enumerate() {
+        let log_sum_exp = row.max + row.sum.ln();
+        out[LOGPROB * n + i] = row.target - log_sum_exp;
+        out[ENTROPY * n + i] = log_sum_exp - row.weighted / row.sum;
+        out[LOG_SUM_EXP * n + i] = log_sum_exp;
+    }
+    out
+}
+
+/// Adds a chunk of logits and leaves e^(x - max) in its place.
 #[inline(always)]
-fn add_chunk(x: &[f32], row: &mut RowSum) {
+fn add_chunk(x: &mut [f32], row: &mut RowSum) {
     let max = row.max.max(simd::max(x));
     let keep = if row.max.is_finite() { (row.max - max).exp() } else { 0.0 };
     let (mut sums, mut weighted) = ([0f32; 16], [0f32; 16]);
-    let chunks = x.chunks_exact(16);
-    let (mut rest, mut rest_weighted) = (0f32, 0f32);
-    for v in chunks.remainder() {
-        let e = simd::exp(v - max);
-        rest += e;
-        rest_weighted += e * v;
-    }
-    for chunk in chunks {
+    let mut chunks = x.chunks_exact_mut(16);
+    for chunk in &mut chunks {
         for i in 0..16 {
             let e = simd::exp(chunk[i] - max);
             sums[i] += e;
             weighted[i] = e.mul_add(chunk[i], weighted[i]);
+            chunk[i] = e;
         }
+    }
+    let (mut rest, mut rest_weighted) = (0f32, 0f32);
+    for v in chunks.into_remainder() {
+        let e = simd::exp(*v - max);
+        rest += e;
+        rest_weighted += e * *v;
+        *v = e;
     }
     row.sum = row.sum * keep + rest + sums.iter().sum::<f32>();
     row.weighted = row.weighted * keep + rest_weighted + weighted.iter().sum::<f32>();
-    row.max = max;
+    (row.max, row.keep) = (max, keep);
 }
 
 /// The head's weight is an argument, so that it gets a gradient.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Cut, Load, Target, adapter_values, recomputes, weight_bytes};
+use super::{Cut, Load, Target, adapter_values, weight_bytes};
 use crate::model::spec::Spec;
 
 /// What the machine can do, 10⁹ a second.
@@ -20,19 +20,20 @@ pub fn seconds(spec: &Spec, load: &Load, target: Target, stored_f32: bool, rates
     let embedding = (spec.vocab_size * spec.hidden_size) as f64;
     let a_row = 2.0 * (spec.n_parameters() as f64 - embedding + adapter);
     let products = |flops: f64| flops / (rates.gflops * 1e9 * PRODUCT_SHARE);
+    let cut = Cut { spec, load, target, stored_f32 };
     let decode = |places: f64, tokens: f64| {
         let a_token = products(places * (a_row + 2.0 * embedding)) / DECODE_SHARE;
         tokens * a_token.max(weights / (rates.gbytes * 1e9 * READ_SHARE))
     };
     let generation = |n: usize, k: usize, tokens: usize| {
-        let places = Cut { spec, load, target }.places(n, k, tokens);
+        let places = cut.places(n, k, tokens);
         let waves = ((n * k) as f64 / places.max(1) as f64).ceil();
         products(a_row * load.prompt.mean * n as f64) + decode(places as f64, tokens as f64 * waves)
     };
     let rows = load.samples as f64 * load.group_rows();
     let predicted = (load.samples * load.completions * load.completion_tokens) as f64;
     let reference = products(rows * a_row + predicted * 2.0 * embedding);
-    let passes = if target == Target::Gpu || recomputes(spec) { 3.0 } else { 2.0 };
+    let passes = 3.0 - cut.layers_kept(load.micro_rows) as f64 / spec.n_layers() as f64;
     let update = load.epochs as f64 * products(passes * rows * a_row + 2.0 * predicted * 2.0 * embedding);
     let mut all = Vec::new();
     if load.scribe_tokens > 0 {
