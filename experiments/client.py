@@ -197,14 +197,14 @@ def compare(settings):
 
     A machine that others use runs now faster, now slower, by far more than a client costs. Seconds of the clock for each second of
     processor time spent learning do not feel that, and yet grow where a client keeps the trainer waiting."""
-    settings = [*settings, "--set", "doctor.samples=4"]
+    settings, kept = [*settings, "--set", "doctor.samples=4"], os.environ.get("KEEP")
+    before = json.load(open(kept)) if kept and os.path.exists(kept) else {"steps": [], "turns": []}
+    steps_before, turns_before = before["steps"], before["turns"]
     runs = [one_run(settings, offset) for offset in range(len(KINDS))]
     steps = [dict(run[step] for run, _ in runs) for step in runs[0][0]]
     turns = [dict(took[i] for _, took in runs) for i in range(TURNS)]
-    kept = os.environ.get("KEEP")
+    steps, turns = steps_before + steps, turns_before + turns
     if kept:
-        before = json.load(open(kept)) if os.path.exists(kept) else {"steps": [], "turns": []}
-        steps, turns = before["steps"] + steps, before["turns"] + turns
         json.dump({"steps": steps, "turns": turns}, open(kept, "w"))
     print(f"{len(steps)} steps, each with all three; median with nobody attached {statistics.median(s['nobody'] for s in steps):.3f} s")
     draw = random.Random(1)

@@ -34,10 +34,10 @@ impl Parcel {
         matches!(self.notice, Notice::Token { .. })
     }
 
-    /// Whether it answers somebody who waits, or is bad news; what the run writes and reckons comes by the hundred a second.
-    fn is_pressing(&self) -> bool {
-        use Notice::{Alert, Clients, State, Steering};
-        matches!(self.notice, State { .. } | Steering { .. } | Clients { .. } | Alert { .. })
+    /// Whether it may wait a moment: what the run writes and reckons comes by the hundred a second. The rest answers somebody, or is news.
+    fn can_wait(&self) -> bool {
+        use Notice::{Machine, Progress, Rollout, Sample, Token};
+        matches!(self.notice, Token { .. } | Progress { .. } | Rollout { .. } | Sample { .. } | Machine { .. })
     }
 }
 
@@ -98,7 +98,7 @@ impl Outbox {
             Standing::Current => self.push_current(parcel),
         }
         self.bell.any.notify_one();
-        if parcel.is_pressing() {
+        if !parcel.can_wait() || self.queue.len() >= CAPACITY / 2 {
             self.bell.pressing.notify_one();
         }
     }
@@ -180,6 +180,23 @@ mod tests {
         let (parcels, skipped) = drain(&mut outbox, &Live::default());
         assert_eq!((parcels.len(), skipped), (0, Some(0)));
         assert!(matches!(outbox.next(&Live::default()), Next::Wait));
+    }
+
+    #[test]
+    fn tokens_do_not_ring_until_they_are_many_and_everything_else_rings() {
+        let bell = Arc::new(Bell::default());
+        let rung = || std::pin::pin!(bell.pressing.notified()).enable();
+        let mut outbox = Outbox::new(Arc::clone(&bell));
+        assert!(matches!(outbox.next(&Live::default()), Next::Snapshot { .. }));
+        (1..CAPACITY / 2).for_each(|n| outbox.push(&token(n)));
+        assert!(!rung());
+        outbox.push(&token(0));
+        assert!(rung());
+        drain(&mut outbox, &Live::default());
+        outbox.push(&log(0));
+        assert!(rung());
+        outbox.end();
+        assert!(rung());
     }
 
     #[test]

@@ -305,7 +305,10 @@ async fn write_notices(mut write: OwnedWriteHalf, shared: &Shared, client: u64, 
     let mut due = Instant::now();
     loop {
         match shared.next(client) {
-            Next::Parcels(parcels) => write.write_all(&parcels.iter().map(|p| p.line()).collect::<Vec<_>>().concat()).await?,
+            Next::Parcels(parcels) => {
+                write.write_all(&parcels.iter().map(|p| p.line()).collect::<Vec<_>>().concat()).await?;
+                due = Instant::now() + PACE;
+            }
             Next::Snapshot { n_skipped, live } => {
                 if n_skipped > 0 {
                     write.write_all(&wire::encode(&Notice::Skipped { n_notices: n_skipped })).await?;
@@ -318,7 +321,6 @@ async fn write_notices(mut write: OwnedWriteHalf, shared: &Shared, client: u64, 
                     () = sleep_until(due) => {}
                     () = bell.pressing.notified() => {}
                 }
-                due = Instant::now() + PACE;
             }
             Next::End => return write.shutdown().await,
         }

@@ -15,7 +15,7 @@ use super::{
     place::{self, Ops},
     room::{OutOfMemory, Room},
     spec::Spec,
-    tape::{self, Buffers, Footprint},
+    tape::{self, Buffers, Footprint, KEPT_BETWEEN},
     tokenizer::Tokenizer,
     weights::Weights,
 };
@@ -132,25 +132,38 @@ impl Policy {
         mut take: impl FnMut(usize, R) -> Result<()>,
     ) -> Result<()> {
         if self.model.ops() == Ops::Cpu && n > 1 {
+            self.room.begin((crew::n_workers() * KEPT_BETWEEN) as u64);
             return crew::in_order(n, f, take);
         }
+        self.room.begin(0);
         let mut buffers = Buffers::default();
         (0..n).try_for_each(|part| take(part, f(part, &mut buffers)?))
     }
 
-    /// Asks the device for the memory that a forward and backward over so many token rows take, before it is used: one of so many
-    /// parts, beside those of the other workers. Says how many of the last layers may keep what their backward needs; the others are
-    /// computed twice, which changes no bit.
+    /// Asks the device for the memory that a forward and backward over so many token rows take, before it is used: the largest of so
+    /// many parts, beside those of the other workers. Says how many of the last layers may keep what their backward needs; the others
+    /// are computed twice, which changes no bit.
     pub fn reserve(&self, rows: usize, parts: usize) -> Result<usize, OutOfMemory> {
+        self.reserve_with(rows, parts, self.tape_bytes)
+    }
+
+    /// The same for a forward alone.
+    pub fn reserve_forward(&self, rows: usize, parts: usize) -> Result<(), OutOfMemory> {
+        self.reserve_with(rows, parts, 0).map(|_| ())
+    }
+
+    fn reserve_with(&self, rows: usize, parts: usize, tape_bytes: usize) -> Result<usize, OutOfMemory> {
         let available = || place::free_memory(self.model.device());
+        let spec = &self.model.spec;
         if self.model.ops() != Ops::Cpu {
-            let (layers, bytes) = graph_bytes(&self.model.spec, rows, self.tape_bytes);
-            self.room.reserve(rows, bytes, bytes, available)?;
-            return Ok(layers);
+            let Graph { all, least } = Graph::of(spec, rows);
+            let wanted = if all <= tape_bytes as u64 { all } else { least };
+            let granted = self.room.reserve(rows, wanted, least, available)?;
+            return Ok(if granted >= all { spec.n_layers() } else { 0 });
         }
         let rows = rows * parts.clamp(1, crew::n_workers());
-        let footprint = Footprint::of(&self.model.spec, self.adapter.rank, rows);
-        let (wanted, least) = (footprint.bytes(footprint.layers(self.tape_bytes)), footprint.least as u64);
+        let footprint = Footprint::of(spec, self.adapter.rank, rows);
+        let (wanted, least) = (footprint.bytes(footprint.layers(tape_bytes)), footprint.least as u64);
         let granted = self.room.reserve(rows, wanted as u64, least, available)?;
         Ok(footprint.layers(footprint.tape + (granted - least) as usize))
     }
@@ -166,15 +179,21 @@ impl Policy {
     }
 }
 
-/// By candle's graph on a GPU, all layers keep what their backward needs, or only their inputs: how many do, and the bytes of so many
-/// rows.
-pub fn graph_bytes(spec: &Spec, rows: usize, tape_bytes: usize) -> (usize, u64) {
-    let all = rows * spec.activation_bytes_a_row();
-    if all <= tape_bytes {
-        return (spec.n_layers(), all as u64);
+/// Bytes that candle's graph holds on a GPU for a forward and backward over some rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Graph {
+    /// Where every layer keeps what its backward needs.
+    pub all: u64,
+    /// Where each keeps its input and is computed twice.
+    pub least: u64,
+}
+
+impl Graph {
+    pub fn of(spec: &Spec, rows: usize) -> Graph {
+        let all = rows * spec.activation_bytes_a_row();
+        let inputs = 4 * rows * spec.hidden_size * (spec.n_layers() + 1);
+        Graph { all: all as u64, least: (all / spec.n_layers().max(1) + inputs) as u64 }
     }
-    let inputs = 4 * rows * spec.hidden_size * (spec.n_layers() + 1);
-    (0, (all / spec.n_layers().max(1) + inputs) as u64)
 }
 
 /// What a writer writes with.

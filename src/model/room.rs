@@ -17,7 +17,7 @@ pub struct OutOfMemory {
     pub available: u64,
 }
 
-/// Remembers how much has fitted, since what the allocator keeps of it is no longer free and yet ours to use again.
+/// Remembers how much has fitted, since what the workers' buffers hold of it is no longer free and yet ours to use again.
 #[derive(Debug, Default)]
 pub struct Room {
     /// Bytes.
@@ -27,6 +27,11 @@ pub struct Room {
 }
 
 impl Room {
+    /// Begins a batch: of what fitted before, `held` bytes at most are still ours without asking.
+    pub fn begin(&self, held: u64) {
+        self.fitted.fetch_min(held, Ordering::Relaxed);
+    }
+
     /// How many of the `wanted` bytes `rows` token rows can have, but not fewer than `least`, by what `available` says can be had; where
     /// it does not know, all are granted, and whoever hands the memory out refuses it.
     pub fn reserve(
@@ -40,14 +45,15 @@ impl Room {
         if refused == Ok(1) {
             return Err(OutOfMemory { rows, needed: least, available: 0 });
         }
-        if wanted <= self.fitted.load(Ordering::Relaxed) {
+        let fitted = self.fitted.load(Ordering::Relaxed);
+        if wanted <= fitted {
             return Ok(wanted);
         }
-        let available = available().unwrap_or(u64::MAX);
-        if available < least && least > self.fitted.load(Ordering::Relaxed) {
+        let available = available().unwrap_or(u64::MAX).max(fitted);
+        if available < least {
             return Err(OutOfMemory { rows, needed: least, available });
         }
-        let granted = wanted.min(available.max(least));
+        let granted = wanted.min(available);
         self.fitted.fetch_max(granted, Ordering::Relaxed);
         Ok(granted)
     }

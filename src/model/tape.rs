@@ -25,8 +25,9 @@ use super::{
 #[derive(Default)]
 pub struct Buffers(Vec<Vec<f32>>);
 
-/// More than this is not kept from one batch to the next, bytes.
-pub const KEPT_BETWEEN: usize = 256 << 20;
+/// More than this is not kept from one batch to the next, bytes: with two workers, what both need where tapes take [`most_bytes`] of a
+/// small model.
+pub const KEPT_BETWEEN: usize = 384 << 20;
 
 impl Buffers {
     /// `n` values, whatever they are. A buffer serves for what is at least half its size: small pieces that take large ones would leave
@@ -128,7 +129,7 @@ impl Footprint {
 }
 
 /// What the tapes of all parts at work may take together beside weights of so many bytes: layers whose tape does not fit are computed
-/// twice. As much again as half the weights is no new order of magnitude, and half a GiB there always is.
+/// twice. Half the weights is no new order of magnitude, nor is half a GiB.
 pub fn most_bytes(weights: usize) -> usize {
     (weights / 2).max(512 << 20)
 }

@@ -18,7 +18,7 @@ use crate::{
         crew,
         gemma3::MERGE_BELOW,
         lora::Projection,
-        policy::{CACHE_BYTES, GPU_TAPE_BYTES, MICRO_ROWS, graph_bytes},
+        policy::{CACHE_BYTES, GPU_TAPE_BYTES, Graph, MICRO_ROWS},
         spec::Spec,
         tape::{self, Footprint},
     },
@@ -321,11 +321,7 @@ impl Cut<'_> {
     /// The update over `n` groups of `group` rows that predict `predicted` tokens each, so many of them at a time as fit.
     fn update(&self, name: &'static str, n: usize, group: f64, predicted: f64, adapter: f64) -> Phase {
         let spec = self.spec;
-        let rows = self.load.micro_rows;
-        let part_rows = if self.target == Target::Gpu { rows } else { crew::part_rows(rows) };
-        let groups = (part_rows as f64 / group).floor().clamp(1.0, n.max(1) as f64);
-        let parts = (n as f64 / groups).ceil().clamp(1.0, self.load.workers as f64);
-        let at_work = (parts * groups).min(n.max(1) as f64);
+        let (parts, at_work) = self.at_work(n, group);
         let (rows, predicted) = (at_work * group, at_work * predicted);
         let hidden = 4.0 * spec.hidden_size as f64;
         // Each part sums its own, and one is waiting to be added.
@@ -335,7 +331,8 @@ impl Cut<'_> {
         if self.target == Target::Cpu {
             let held = Footprint::of(spec, self.load.rank, rows as usize).bytes(kept) as f64;
             // Of the last layer, only what predicts gets behind its attention.
-            let spared = (rows - predicted).max(0.0) * tape::bytes_a_row_after_attention(spec) as f64;
+            let unread = if kept > 1 { (rows - predicted).max(0.0) } else { 0.0 };
+            let spared = unread * tape::bytes_a_row_after_attention(spec) as f64;
             let what = if kept < n_layers {
                 format!("{} of {n_layers} layers computed twice", n_layers - kept)
             } else {
@@ -344,9 +341,14 @@ impl Cut<'_> {
             lines.push(line(UPDATING, held - spared, format!("{rows:.0} rows, {what}")));
         } else {
             let layer = rows * spec.activation_bytes_a_row() as f64 / n_layers as f64;
-            lines.push(line("layer inputs", rows * hidden * (n_layers as f64 + 1.0), format!("{rows:.0} rows, every layer")));
-            let (layers, what) = if kept < n_layers { (1, "one layer computed twice") } else { (n_layers, "all layers") };
-            lines.push(line(what, LAYER_COPIES * layer * layers as f64, "activations and their gradients".into()));
+            let gradients = "its activations and their gradients".to_owned();
+            if kept < n_layers {
+                lines.push(line("layer inputs", rows * hidden * (n_layers as f64 + 1.0), format!("{rows:.0} rows, every layer")));
+                lines.push(line("one layer computed twice", LAYER_COPIES * layer, gradients));
+            } else {
+                lines.push(line("every layer's graph", layer * n_layers as f64, format!("{rows:.0} rows")));
+                lines.push(line("one layer's gradients", (LAYER_COPIES - 1.0) * layer, gradients));
+            }
         }
         let chunk = 4.0 * HEAD_CHUNK.min(spec.vocab_size) as f64;
         lines.push(line(
@@ -358,11 +360,22 @@ impl Cut<'_> {
         Phase { name, lines }
     }
 
+    /// Of `n` groups of so many rows, the parts and the groups that are at work at a time; see `Policy::parts`.
+    fn at_work(&self, n: usize, group: f64) -> (f64, f64) {
+        let rows = self.load.micro_rows;
+        let part_rows = if self.target == Target::Gpu { rows } else { crew::part_rows(rows) };
+        let n = n.max(1) as f64;
+        let groups = (part_rows as f64 / group).floor().clamp(1.0, n);
+        let parts = (n / groups).ceil().clamp(1.0, self.load.workers as f64);
+        (parts, (parts * groups).min(n))
+    }
+
     /// Of how many layers an update keeps what the backward needs, over so many rows at work; see `Policy::reserve`.
     fn layers_kept(&self, rows: usize) -> usize {
         let Cut { spec, load, target, stored_f32 } = *self;
         match target {
-            Target::Gpu => graph_bytes(spec, rows, GPU_TAPE_BYTES).0,
+            Target::Gpu if Graph::of(spec, rows).all <= GPU_TAPE_BYTES as u64 => spec.n_layers(),
+            Target::Gpu => 0,
             Target::Cpu => {
                 let weights = weight_bytes(spec, load.precision, target, stored_f32);
                 Footprint::of(spec, load.rank, rows).layers(tape::most_bytes(weights as usize))
@@ -405,5 +418,5 @@ const UPDATING: &str = "buffers for the update";
 
 /// Rows of logits held per place while tokens are drawn: the product, its copy, the probabilities.
 const LOGIT_COPIES: f64 = 2.5;
-/// Activations and gradients of a layer that is computed twice.
+/// Activations and gradients of the layer that is at work.
 const LAYER_COPIES: f64 = 1.5;

@@ -41,7 +41,7 @@ pub struct Circumstances {
     pub warmup: Option<Warmup>,
 }
 
-/// How a batch is cut and computed, which is part of the bits.
+/// How a batch is cut, which is part of the bits.
 pub fn micro_batch_plan(policy: &Policy) -> String {
     format!("{} rows", policy.micro_rows)
 }

@@ -119,12 +119,14 @@ fn own_thinking(example: &SftExample, written: &str) -> Option<SftExample> {
 
 fn gradients(policy: &Policy, batch: &[(Vec<u32>, Vec<u32>)]) -> Result<(Gradients, f64, u64)> {
     let total: usize = batch.iter().map(|(_, completion)| completion.len()).sum();
-    let parts = policy.parts(batch.iter().map(|(prompt, completion)| prompt.len() + completion.len()));
+    let rows = |(prompt, completion): &(Vec<u32>, Vec<u32>)| prompt.len() + completion.len();
+    let parts = policy.parts(batch.iter().map(rows));
+    let most = parts.iter().map(|part| batch[part.clone()].iter().map(rows).sum::<usize>()).max().unwrap_or(0);
     let (mut grads, mut loss) = (Gradients::zeros(policy.adapter.vars()), 0f64);
     let backward = |part: usize, buffers: &mut Buffers| {
+        let kept = policy.reserve(most, parts.len())?;
         let mut tokens = TokenBatch::default();
         batch[parts[part].clone()].iter().for_each(|(prompt, completion)| tokens.push(prompt, &[completion]));
-        let kept = policy.reserve(tokens.n_rows(), parts.len())?;
         let (mut grads, mut loss) = (Gradients::zeros(policy.adapter.vars()), 0f64);
         let slopes = |logprobs: &[f32], _entropies: &[f32]| {
             loss = -logprobs.iter().map(|l| f64::from(*l)).sum::<f64>() / total as f64;

@@ -107,13 +107,15 @@ pub fn update(
             let weights = algo.token_weights(&lengths);
             let micros = policy.parts(batch.iter().map(|g| rows(&groups[*g])));
             let (mut weights, parts) = (weights.as_slice(), micros.len());
+            let most =
+                micros.iter().map(|part| batch[part.clone()].iter().map(|g| rows(&groups[*g])).sum::<usize>()).max().unwrap_or(0);
             let micros: Vec<Micro> = micros
                 .into_iter()
                 .map(|members| {
                     let ids = &batch[members];
                     let (own, rest) = weights.split_at(ids.iter().map(|g| groups[*g].completions.len()).sum());
                     weights = rest;
-                    Micro { groups, ids, per_token: &per_token, first_of: &first_of, weights: own, parts }
+                    Micro { groups, ids, per_token: &per_token, first_of: &first_of, weights: own, parts, most }
                 })
                 .collect();
             policy.in_parts(
@@ -194,9 +196,10 @@ fn episodes<'a>(groups: &'a [PromptGroup], reference: &'a [Vec<f32>]) -> Vec<Epi
 pub fn reference_logprobs(policy: &Policy, groups: &[PromptGroup], temperature: f32) -> Result<Vec<Vec<f32>>> {
     let mut all = Vec::new();
     let micros = policy.parts(groups.iter().map(rows));
+    let most = micros.iter().map(|part| groups[part.clone()].iter().map(rows).sum::<usize>()).max().unwrap_or(0);
     let score = |part: usize, buffers: &mut Buffers| {
+        policy.reserve_forward(most, micros.len())?;
         let batch = token_batch(&groups[micros[part].clone()]);
-        policy.reserve(batch.n_rows(), micros.len())?;
         let (logprobs, _) = batch.score_with(&policy.model, None, temperature, buffers)?;
         Ok(batch.spans.iter().map(|(first, len)| logprobs[*first..first + len].to_vec()).collect::<Vec<_>>())
     };
@@ -236,12 +239,14 @@ struct Micro<'a> {
     weights: &'a [f32],
     /// Of the batch, this one among them.
     parts: usize,
+    /// Rows of the largest of them.
+    most: usize,
 }
 
 impl Micro<'_> {
     fn backward(&self, policy: &Policy, algo: &Algo, temperature: f32, buffers: &mut Buffers) -> Result<(Gradients, Sums)> {
+        let kept = policy.reserve(self.most, self.parts)?;
         let batch = token_batch(self.ids.iter().map(|g| &self.groups[*g]));
-        let kept = policy.reserve(batch.n_rows(), self.parts)?;
         let (mut grads, mut sums) = (Gradients::zeros(policy.adapter.vars()), Sums::default());
         let slopes = |logprobs: &[f32], entropies: &[f32]| {
             sums.entropy += entropies.iter().map(|e| f64::from(*e)).sum::<f64>();

@@ -254,21 +254,47 @@ fn attentions() {
         let plan = random_plan(draws);
         let (n_heads, n_kv_heads) = draws.pick(&[(1, 1), (2, 1), (4, 2), (3, 3)]);
         let (head_dim, window) = (2 * draws.size(4), draws.pick(&[None, Some(1), Some(2), Some(3), Some(6), Some(50)]));
-        let heads = Heads { n_heads, n_kv_heads, head_dim, scale: draws.pick(&[0.25, 1.0]), window };
-        let (n, wq, wk) = (plan.n_rows, n_heads * head_dim, n_kv_heads * head_dim);
-        let bound = draws.pick(&[0.5, 2.0]);
-        let (q, k, v) = (draws.values(n * wq, bound), draws.values(n * wk, bound), draws.values(n * wk, 1.0));
-        let g = draws.values(n * wq, 1.0);
-        let (vq, vk, vv) = (var(&q, (n, wq)), var(&k, (n, wk)), var(&v, (n, wk)));
-        let y = attention(&vq, &vk, &vv, heads, &plan).unwrap();
-        let [q, k, v, wide_g] = [wide(&q), wide(&k), wide(&v), wide(&g)];
-        near(case, "value", &flat(&y), &plain::attention(&q, &k, &v, heads, &plan), 2e-6, 1.0);
-        let expected = plain::attention_back(&q, &k, &v, heads, &plan, &wide_g);
-        for (what, (found, expected)) in ["dq", "dk", "dv"].iter().zip(gradients(&y, &g, &[&vq, &vk, &vv]).iter().zip(&expected))
-        {
-            near(case, what, found, expected, 4e-6, 1.0);
-        }
+        attends(case, draws, plan, (n_heads, n_kv_heads, head_dim), window);
     });
+}
+
+/// Segments of more rows than are computed at once, and windows that end within them.
+#[test]
+fn attentions_over_many_blocks() {
+    for case in 0..60 {
+        let mut draws = Draws(case ^ 0xb10c);
+        let mut plan = Plan::default();
+        plan.push_root(70 + draws.size(230));
+        for _ in 1..draws.size(3) {
+            plan.push_child(20 + draws.size(160));
+        }
+        let (n_heads, n_kv_heads) = draws.pick(&[(1, 1), (4, 1), (4, 2), (8, 1), (8, 2)]);
+        let window = draws.pick(&[None, None, Some(1), Some(33), Some(64), Some(100), Some(129)]);
+        attends(case, &mut draws, Arc::new(plan), (n_heads, n_kv_heads, 4), window);
+    }
+}
+
+/// Holds attention over a plan, values drawn, to the plain one.
+fn attends(
+    case: u64,
+    draws: &mut Draws,
+    plan: Arc<Plan>,
+    (n_heads, n_kv_heads, head_dim): (usize, usize, usize),
+    window: Option<usize>,
+) {
+    let heads = Heads { n_heads, n_kv_heads, head_dim, scale: draws.pick(&[0.25, 1.0]), window };
+    let (n, wq, wk) = (plan.n_rows, n_heads * head_dim, n_kv_heads * head_dim);
+    let bound = draws.pick(&[0.5, 2.0]);
+    let (q, k, v) = (draws.values(n * wq, bound), draws.values(n * wk, bound), draws.values(n * wk, 1.0));
+    let g = draws.values(n * wq, 1.0);
+    let (vq, vk, vv) = (var(&q, (n, wq)), var(&k, (n, wk)), var(&v, (n, wk)));
+    let y = attention(&vq, &vk, &vv, heads, &plan).unwrap();
+    let [q, k, v, wide_g] = [wide(&q), wide(&k), wide(&v), wide(&g)];
+    near(case, "value", &flat(&y), &plain::attention(&q, &k, &v, heads, &plan), 2e-6, 1.0);
+    let expected = plain::attention_back(&q, &k, &v, heads, &plan, &wide_g);
+    for (what, (found, expected)) in ["dq", "dk", "dv"].iter().zip(gradients(&y, &g, &[&vq, &vk, &vv]).iter().zip(&expected)) {
+        near(case, what, found, expected, 4e-6, 1.0);
+    }
 }
 
 #[test]

@@ -24,6 +24,15 @@ fn what_fitted_once_is_not_asked_for_again_and_what_is_too_much_is_refused_with_
     let refused = room.reserve(22, 2_000, 1_100, || has(Some(1_099)));
     assert_eq!(refused, Err(OutOfMemory { rows: 22, needed: 1_100, available: 1_099 }));
     assert_eq!(room.reserve(22, 2_000, 1_100, || has(Some(1_300))), Ok(1_300), "less than wanted, and enough");
+    assert_eq!(room.reserve(23, 2_100, 1_250, || has(Some(200))), Ok(1_300), "others of the batch hold what is asked for, too");
+    room.begin(500);
+    assert_eq!(room.reserve(5, 500, 400, || has(Some(0))), Ok(500));
+    let refused = room.reserve(6, 600, 550, || has(Some(510)));
+    assert_eq!(
+        refused,
+        Err(OutOfMemory { rows: 6, needed: 550, available: 510 }),
+        "what was given back has to be asked for again"
+    );
     assert_eq!(room.reserve(5_000, 9_000, 8_000, || has(None)), Ok(9_000), "where nobody says, whoever hands it out refuses it");
 }
 

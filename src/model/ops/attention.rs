@@ -2,7 +2,7 @@
 //!
 //! Forward keeps nothing but its output; backward recomputes the probabilities (as flash attention does). Both go block by block of a
 //! segment's rows, with all query heads of a key head in one product, so that most of what causality hides is never computed and
-//! memory stays at (rows of a block) x (keys it sees).
+//! memory stays at (queries of a block) x (keys they see).
 
 use std::{borrow::Cow, ops::Range, sync::Arc};
 
@@ -52,8 +52,8 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, plan: &Arc<Pl
     q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, Attention { heads, plan: plan.clone() })
 }
 
-/// Queries, over all heads that share a key head, that meet their keys at once, about: their scores stay in the second cache, and a block
-/// reaches little beyond the causal edge.
+/// Queries, over all heads that share a key head, that meet their keys at once, about: over some hundred keys their scores stay in the
+/// second cache, and a block reaches little beyond the causal edge.
 const QUERIES: usize = 256;
 
 /// Some rows of a segment, and what they see of the keys of their prompt and segment.
@@ -93,18 +93,13 @@ impl Attention {
     /// Copies the rows a segment sees (its prompt, then itself) of one key head, (keys, hd).
     fn visible(&self, x: &[f32], kv_head: usize, segment: &Segment) -> Vec<f32> {
         let (width, hd) = (self.heads.kv_width(), self.heads.head_dim);
+        let columns = kv_head * hd..(kv_head + 1) * hd;
         let mut rows = Vec::with_capacity((segment.first_position + segment.len) * hd);
-        let mut copy = |start: usize, len: usize| {
-            for row in start..start + len {
-                let at = row * width + kv_head * hd;
-                rows.extend_from_slice(&x[at..at + hd]);
-            }
-        };
         if let Some(parent) = segment.parent {
             let parent = self.plan.segments[parent];
-            copy(parent.start, parent.len);
+            copy_columns(&x[parent.start * width..][..parent.len * width], width, columns.clone(), &mut rows);
         }
-        copy(segment.start, segment.len);
+        copy_columns(&x[segment.start * width..][..segment.len * width], width, columns, &mut rows);
         rows
     }
 
@@ -125,7 +120,9 @@ impl Attention {
         if part == width {
             return Cow::Borrowed(rows);
         }
-        Cow::Owned(rows.chunks_exact(width).flat_map(|row| &row[kv_head * part..(kv_head + 1) * part]).copied().collect())
+        let mut copy = Vec::with_capacity(len * part);
+        copy_columns(rows, width, kv_head * part..(kv_head + 1) * part, &mut copy);
+        Cow::Owned(copy)
     }
 
     /// Probabilities of a block's queries (len * group heads, hd) over its keys, (len * group heads, keys), zero where hidden.
@@ -292,6 +289,11 @@ impl CustomOp3 for Attention {
         let tensor = |data, like: &Tensor| Tensor::from_vec(data, like.shape(), like.device()).map(Some);
         Ok((tensor(dq, q)?, tensor(dk, k)?, tensor(dv, v)?))
     }
+}
+
+/// Puts some columns of rows of `width` values behind `out`.
+fn copy_columns(rows: &[f32], width: usize, columns: Range<usize>, out: &mut Vec<f32>) {
+    rows.chunks_exact(width).for_each(|row| out.extend_from_slice(&row[columns.clone()]));
 }
 
 /// ds := scale * p ∘ (ds - p·ds), in place.

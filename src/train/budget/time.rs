@@ -33,7 +33,8 @@ pub fn seconds(spec: &Spec, load: &Load, target: Target, stored_f32: bool, rates
     let rows = load.samples as f64 * load.group_rows();
     let predicted = (load.samples * load.completions * load.completion_tokens) as f64;
     let reference = products(rows * a_row + predicted * 2.0 * embedding);
-    let passes = 3.0 - cut.layers_kept(load.micro_rows) as f64 / spec.n_layers() as f64;
+    let at_work = cut.at_work(load.samples, load.group_rows()).1 * load.group_rows();
+    let passes = 3.0 - cut.layers_kept(at_work as usize) as f64 / spec.n_layers() as f64;
     let update = load.epochs as f64 * products(passes * rows * a_row + 2.0 * predicted * 2.0 * embedding);
     let mut all = Vec::new();
     if load.scribe_tokens > 0 {

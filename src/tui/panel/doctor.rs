@@ -82,7 +82,8 @@ pub fn body(app: &App, room: Rect) -> (Vec<Line<'static>>, Extent) {
     (lines, extent)
 }
 
-fn text_lines(app: &App, columns: usize) -> Vec<Line<'static>> {
+/// The thinking of the completion on show; of a malformed one everything, as it was written.
+pub fn text_lines(app: &App, columns: usize) -> Vec<Line<'static>> {
     let Some(stream) = app.follow.stream(&app.live) else {
         return wrap::plain(waiting(app), app.theme.style(Token::Dim), columns);
     };
@@ -141,7 +142,8 @@ fn label(app: &App, text: &str) -> Span<'static> {
     Span::styled(cut::pad(text, LABEL_COLUMNS), app.theme.style(Token::Dim))
 }
 
-fn verdict_lines(app: &App, stream: &Stream, columns: usize) -> Vec<Line<'static>> {
+/// What it concludes, as far as it has.
+pub fn verdict_lines(app: &App, stream: &Stream, columns: usize) -> Vec<Line<'static>> {
     let dim = app.theme.style(Token::Dim);
     let strong = app.theme.style(Token::Verdict);
     let mut runs: Vec<Run> = vec![(cut::pad("verdict", LABEL_COLUMNS), dim)];

@@ -4,9 +4,9 @@ use ratatui::{buffer::Buffer, layout::Rect, text::Line};
 
 use crate::tui::{
     app::App,
-    panel::{self, quadrants, status},
+    panel::{self, doctor, quadrants, status},
     theme::Token,
-    widget::{cut, wrap},
+    widget::cut,
 };
 
 pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
@@ -49,10 +49,11 @@ fn taken(facts: &[Vec<ratatui::text::Span<'static>>], columns: usize) -> usize {
         .count()
 }
 
-/// The end of the completion on show.
+/// The end of the completion on show, and its verdict.
 fn tail(app: &App, columns: usize, rows: usize) -> Vec<Line<'static>> {
     let Some(stream) = app.follow.stream(&app.live).filter(|_| rows > 0 && columns >= 16) else { return Vec::new() };
-    let lines = wrap::plain(stream.text.as_str().trim_end(), app.theme.style(Token::Thinking), columns);
+    let mut lines = doctor::text_lines(app, columns);
+    lines.extend(doctor::verdict_lines(app, stream, columns));
     let skip = lines.len().saturating_sub(rows);
     lines.into_iter().skip(skip).collect()
 }
