@@ -197,20 +197,21 @@ impl Panels {
         }
     }
 
-    /// Few rows: threads share out the panels, and the parts are put side by side.
+    /// Few rows: threads share out the panels, each writing its own columns of every row.
     fn panels_times(&self, x: &[f32], panels: Range<usize>, n: usize, scale: f32, out: &mut [f32]) {
-        let mut parts = vec![0f32; panels.len() * n * WIDTH];
         let each = panels.len().div_ceil(8 * rayon::current_num_threads()).max(1);
-        parts.par_chunks_mut(each * n * WIDTH).enumerate().for_each(|(task, parts)| {
-            let mut wide = [0f32; DEPTH * WIDTH];
-            for (i, part) in parts.chunks_exact_mut(n * WIDTH).enumerate() {
-                self.meet(panels.start + task * each + i, x, n, &mut wide, part, WIDTH);
-            }
-        });
-        let m = out.len() / n;
-        out.par_chunks_mut(m).enumerate().for_each(|(row, out)| {
-            for (p, part) in parts.chunks_exact(n * WIDTH).enumerate() {
-                put(&part[row * WIDTH..(row + 1) * WIDTH], p, m, scale, out);
+        let mut tasks: Vec<Vec<&mut [f32]>> = (0..panels.len().div_ceil(each)).map(|_| Vec::with_capacity(n)).collect();
+        for row in out.chunks_exact_mut(out.len() / n) {
+            tasks.iter_mut().zip(row.chunks_mut(each * WIDTH)).for_each(|(task, columns)| task.push(columns));
+        }
+        tasks.into_par_iter().enumerate().for_each(|(task, mut rows)| {
+            let (mut wide, mut sums) = ([0f32; DEPTH * WIDTH], vec![0f32; n * WIDTH]);
+            let first = panels.start + task * each;
+            for (i, panel) in (first..(first + each).min(panels.end)).enumerate() {
+                self.meet(panel, x, n, &mut wide, &mut sums, WIDTH);
+                for (sums, row) in sums.chunks_exact(WIDTH).zip(&mut rows) {
+                    put(sums, i, scale, row);
+                }
             }
         });
     }
@@ -226,7 +227,7 @@ impl Panels {
                 } else {
                     let mut part = [0f32; ROWS * WIDTH];
                     self.meet(panel, x, rows, &mut wide, &mut part, WIDTH);
-                    put(&part[..rows * WIDTH], i, m, scale, out);
+                    part.chunks_exact(WIDTH).zip(out.chunks_exact_mut(m)).for_each(|(sums, row)| put(sums, i, scale, row));
                 }
             }
         }
@@ -296,17 +297,11 @@ fn widen_int4(bytes: &[u8], scales: &[f32], out: &mut [f32]) {
     }
 }
 
-/// Writes one panel's sums (n, WIDTH) into columns `WIDTH * at..` of `out` (n, m).
-fn put(sums: &[f32], at: usize, m: usize, scale: f32, out: &mut [f32]) {
+/// Writes one panel's sums of a row into columns `WIDTH * at..` of the row, as many as it has.
+fn put(sums: &[f32], at: usize, scale: f32, row: &mut [f32]) {
     let first = at * WIDTH;
-    let width = WIDTH.min(m - first);
-    for (sums, out) in sums.chunks_exact(WIDTH).zip(out.chunks_exact_mut(m)) {
-        let out = &mut out[first..first + width];
-        out.copy_from_slice(&sums[..width]);
-        if scale != 1.0 {
-            out.iter_mut().for_each(|v| *v *= scale);
-        }
-    }
+    let end = row.len().min(first + WIDTH);
+    row[first..end].iter_mut().zip(sums).for_each(|(to, sum)| *to = scale * sum);
 }
 
 /// Row-major (up to WIDTH rows, cols) → (cols, WIDTH).
