@@ -12,6 +12,7 @@ mod random;
 mod replay;
 mod runs;
 mod snapshots;
+mod theme;
 mod tokens;
 mod triples;
 
