@@ -67,8 +67,8 @@ fn amendments_change_the_label_and_never_the_text() {
     check_refused(&error, &amend(None, Some(9), Some("x")), "in the note");
     check_refused(&error, &amend(None, None, Some("  ")), "differ from its correction");
     check_refused(&error, &amend(None, None, Some(&error.note.sentence(2).unwrap().text.clone())), "differ");
-    check_refused(&clean, &amend(Some(ErrorKind::Management), Some(3), None), "clean claim");
-    check_refused(&clean, &amend(None, Some(3), Some("x")), "clean claim");
+    check_refused(&clean, &amend(Some(ErrorKind::Management), Some(3), None), "takes a type, a sentence");
+    check_refused(&clean, &amend(None, Some(3), Some("x")), "takes a type, a sentence");
     check_refused(&clean, &Decision::Reject(RejectReason::NoError), "reason");
     check_refused(&error, &Decision::Reject(RejectReason::HasError), "reason");
     check_refused(&clean, &Decision::Judge(Judged::Error { kind: ErrorKind::Diagnosis, sentence: Some(9) }), "no sentence");

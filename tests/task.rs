@@ -251,6 +251,10 @@ fn unfinished_text_is_split_for_display() {
     check("<thinking>The patient</thinking>\n<verdict>Err", ("The patient", Some("Err")));
     check("<thinking>a b</thinking><verdict> No Clinical Error </verdict> more", ("a b", Some("No Clinical Error")));
     check("just words", ("just words", None));
+    check("<think", ("", None));
+    check("<thinking>below < 3</thin", ("below < 3", None));
+    check("<thinking>a</thinking><verd", ("a", None));
+    check("<thinking>a</thinking><verdict>No Clinical Error</v", ("a", Some("No Clinical Error")));
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn a_clean_claim_becomes_an_error_only_when_all_is_said() {
     bench.press(&["n"]);
     bench.shows(&["AS-0002-01", "claims  CLEAN", "accept: the note is clean"]);
     bench.press(&["2"]);
-    bench.shows(&["only with a type, a sentence"]);
+    bench.shows(&["calling it an error takes a type, a sentence"]);
     bench.press(&["e"]);
     bench.shows(&["point at the sentence first"]);
     bench.press(&["[", "e", "!", "enter"]);

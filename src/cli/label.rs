@@ -151,7 +151,9 @@ fn judge(args: &JudgeArgs, options: &Options) -> Result<Left> {
         return Ok(left);
     }
     desk.faults.iter().for_each(|fault| eprintln!("{fault}"));
-    println!("{}, on disk in {}", number::many(left.n_decisions, "decision"), path.display());
+    if left.n_decisions > 0 {
+        println!("{}, on disk in {}", number::many(left.n_decisions, "decision"), path.display());
+    }
     Ok(left)
 }
 

@@ -62,6 +62,8 @@ pub struct Slot {
     cache: Cache,
     /// Tokens already handed out as text.
     n_shown: usize,
+    /// Its end has been told.
+    told: bool,
     pub(super) stop: Option<StopReason>,
 }
 
@@ -209,6 +211,7 @@ pub(super) fn siblings(source: Source, requests: &[TokenRequest], request: usize
         rng: stream(source.seed, Purpose::Generate, key, sibling as u64),
         cache: Cache::new(source.model.spec.n_layers()),
         n_shown: 0,
+        told: false,
         stop: None,
     })
 }
@@ -339,19 +342,20 @@ fn inverse(temperature: f32) -> f32 {
     if temperature > 0.0 { 1.0 / temperature } else { 1.0 }
 }
 
-/// Hands out new text of every slot; text that ends inside a character waits. Returns false where the caller aborts.
+/// Hands out new text of every slot, and says which have ended; text that ends inside a character waits. Returns false where the caller
+/// aborts.
 fn show(slots: &mut [Slot], tokenizer: &Tokenizer, on_token: &mut dyn FnMut(usize, usize, &str) -> bool) -> Result<bool> {
-    for slot in slots.iter_mut() {
+    for slot in slots.iter_mut().filter(|slot| !slot.told) {
         let end = slot.tokens.len() - usize::from(slot.stop == Some(StopReason::EndOfTurn));
-        if slot.n_shown >= end {
-            continue;
+        let text = if slot.n_shown < end { tokenizer.decode(&slot.tokens[slot.n_shown..end])? } else { String::new() };
+        if !text.is_empty() && (slot.stop.is_some() || !text.ends_with('\u{fffd}')) {
+            slot.n_shown = end;
+            if !on_token(slot.request, slot.sibling, &text) {
+                return Ok(false);
+            }
         }
-        let text = tokenizer.decode(&slot.tokens[slot.n_shown..end])?;
-        if text.ends_with('\u{fffd}') && slot.stop.is_none() {
-            continue;
-        }
-        slot.n_shown = end;
-        if !on_token(slot.request, slot.sibling, &text) {
+        slot.told = slot.stop.is_some();
+        if slot.told && !on_token(slot.request, slot.sibling, "") {
             return Ok(false);
         }
     }

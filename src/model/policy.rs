@@ -47,7 +47,7 @@ pub struct Policy {
     /// The commit of a model from the hub.
     pub commit: Option<String>,
     /// What the layers of all parts at work may keep for their backward, bytes; see [`super::batch::TokenBatch::backward`].
-    pub tape_bytes: usize,
+    tape_bytes: usize,
     /// Rows at work at a time in training, about; bounds memory.
     pub micro_rows: usize,
     pub room: Room,

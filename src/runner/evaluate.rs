@@ -32,7 +32,7 @@ pub fn evaluate(
             chunk.iter().map(|n| GenerateRequest { chat: prompt::doctor(style, &n.note), n_completions: 1, stream: 0 }).collect();
         let mut go_on = true;
         let mut on_token = |request: usize, _: usize, delta: &str| {
-            if request == 0 {
+            if request == 0 && !delta.is_empty() {
                 go_on = watch(Reading::Token { note: &chunk[0], delta });
             }
             go_on

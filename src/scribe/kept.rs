@@ -1,6 +1,6 @@
 //! Gates of what a made note must keep: facts sentence by sentence, the patient's sex and age, the error and its secret.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::edits::{multiset_edits, word_edits};
 use super::facts::Facts;
@@ -51,11 +51,17 @@ fn every(pairs: &[Pair], problem: impl Fn(&Pair) -> Option<String>) -> Outcome {
     }
 }
 
+/// Words for a reader.
+pub fn listed<T: std::fmt::Display>(words: &[T]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    if quoted.is_empty() { "nothing".to_owned() } else { quoted.join(", ") }
+}
+
 /// Numbers with their units, as a multiset per sentence.
 pub fn numbers_kept(pairs: &[Pair]) -> Outcome {
     every(pairs, |p| {
         let edits = multiset_edits(&p.before.quantities, &p.after.quantities);
-        (edits.count() > 0).then(|| format!("lost {:?}, new {:?}", edits.removed, edits.added))
+        (edits.count() > 0).then(|| format!("lost {}, new {}", listed(&edits.removed), listed(&edits.added)))
     })
 }
 
@@ -65,7 +71,15 @@ pub fn concepts_kept(pairs: &[Pair], category: Category) -> Outcome {
     every(pairs, |p| {
         let (before, after) = (p.before.of_category(category), p.after.of_category(category));
         let same = if counted { before == after } else { before.keys().eq(after.keys()) };
-        (!same).then(|| format!("had {before:?}, has {after:?}"))
+        let told = |words: &BTreeMap<&str, usize>| {
+            listed(
+                &words
+                    .iter()
+                    .map(|(word, n)| if *n == 1 { (*word).to_owned() } else { format!("{word} ×{n}") })
+                    .collect::<Vec<_>>(),
+            )
+        };
+        (!same).then(|| format!("had {}, has {}", told(&before), told(&after)))
     })
 }
 

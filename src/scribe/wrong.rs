@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::edits::{is_one_slip, multiset_edits, word_edits};
 use super::facts::Facts;
 use super::gate::{Outcome, require};
+use super::kept::listed;
 use super::lexicon::{Category, Lexicon, TermKind};
 use super::words::words;
 use crate::task::{ErrorKind, Injection, Note};
@@ -37,7 +38,7 @@ pub fn not_elaboration(lexicon: &Lexicon, kind: ErrorKind, source: &str, result:
     let is_deed = !matches!(kind, ErrorKind::Diagnosis | ErrorKind::CausalOrganism);
     let omits = is_deed && came.is_empty() && (gone.contains(&TermKind::Drug) || gone.contains(&TermKind::Procedure));
     let stands = turns || omits || is_exchange(&before, &after) || (clinical(&edits.removed) && clinical(&edits.added));
-    require(stands, format!("lost {:?}, new {:?}", edits.removed, edits.added))
+    require(stands, format!("lost {}, new {}", listed(&edits.removed), listed(&edits.added)))
 }
 
 /// A term went and another came, neither of which is the other with words added ("hepatitis A" → "hepatitis C").

@@ -149,9 +149,9 @@ impl Decision {
             Decision::Judge(Judged::Error { sentence: Some(id), .. }) if sample.note.sentence(*id).is_none() => {
                 Err("the note has no sentence of this number")
             }
-            Decision::Amend { .. } if !sample.label.is_error() && self.mended(sample).is_none() => Err(
-                "a clean claim becomes an error only with a type, a sentence of the note, and a correction that differs from it",
-            ),
+            Decision::Amend { .. } if !sample.label.is_error() && self.mended(sample).is_none() => {
+                Err("calling it an error takes a type, a sentence and another wording for it")
+            }
             Decision::Amend { .. } if self.mended(sample).is_none() => {
                 Err("this would leave no error: the sentence must be in the note and differ from its correction")
             }

@@ -58,7 +58,7 @@ pub struct GenerateRequest {
 /// Something that continues prompts: the policy, the reference (adapter off), or a scripted writer in tests.
 pub trait Generate {
     /// Returns, for every request, its completions in order. `on_token(request, completion, delta_text)` is called as
-    /// text appears; returning `false` aborts the whole call (completions then end with [`StopReason::Aborted`]).
+    /// text appears, and once without text when that completion has ended; returning `false` aborts the whole call (completions then end with [`StopReason::Aborted`]).
     fn generate(
         &mut self,
         requests: &[GenerateRequest],

@@ -105,12 +105,21 @@ pub fn parse(completion: &str) -> Verdict {
 
 /// Splits a possibly unfinished completion for display: (thinking so far, verdict so far). Never used for grading.
 pub fn split_for_display(completion: &str) -> (&str, Option<&str>) {
+    let completion = without_half_a_tag(completion);
     let (head, verdict) = match completion.split_once(VERDICT_OPEN) {
         Some((head, tail)) => (head, Some(tail.split(VERDICT_CLOSE).next().unwrap_or(tail).trim())),
         None => (completion, None),
     };
     let head = head.trim().strip_prefix(THINKING_OPEN).unwrap_or(head.trim());
     (head.split(THINKING_CLOSE).next().unwrap_or(head).trim(), verdict)
+}
+
+/// Without the beginning of a tag at its end, whose rest is still to come.
+fn without_half_a_tag(text: &str) -> &str {
+    let Some(at) = text.rfind('<') else { return text };
+    let end = &text[at..];
+    let tags = [THINKING_OPEN, THINKING_CLOSE, VERDICT_OPEN, VERDICT_CLOSE];
+    if tags.iter().any(|tag| tag.len() > end.len() && tag.starts_with(end)) { &text[..at] } else { text }
 }
 
 /// Returns (thinking, verdict text) of a well-formed completion.

@@ -215,12 +215,17 @@ impl Trainer {
             })
             .collect();
         let sampling = Sampling { temperature: self.knobs.temperature, max_tokens: self.config.doctor.max_tokens };
-        let (mut aborted, mut n_deltas) = (false, 0u64);
+        let (mut aborted, mut done, mut n_deltas) = (false, 0, 0u64);
         let mut on_token = |request: usize, sibling: usize, delta: &str| {
-            n_deltas += 1;
             let sample = &samples[request];
-            aborted = watch(Event::Token { sample, sibling, delta }) == Flow::Abort
-                || n_deltas.is_multiple_of(64) && watch(Event::Progress { done: 0, tokens: n_deltas }) == Flow::Abort;
+            if delta.is_empty() {
+                done += 1;
+            } else {
+                n_deltas += 1;
+                aborted = watch(Event::Token { sample, sibling, delta }) == Flow::Abort;
+            }
+            let tells = delta.is_empty() || n_deltas.is_multiple_of(64);
+            aborted = aborted || tells && watch(Event::Progress { done, tokens: n_deltas }) == Flow::Abort;
             !aborted
         };
         let completions = self.policy.current()?.generate(&requests, sampling, &mut on_token)?;

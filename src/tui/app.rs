@@ -14,6 +14,7 @@ use super::{
     inspect::Inspect,
     keymap::{Chord, Keymap},
     layer,
+    lead::NOBODY_TRAINS,
     logs::Logs,
     mouse,
     notify::Channel,
@@ -445,7 +446,7 @@ impl App {
 
     fn steer(&mut self, action: Action) -> Option<Effect> {
         if self.lost || !self.connected || self.ended() {
-            self.say("there is no running trainer to steer");
+            self.say(NOBODY_TRAINS);
             return None;
         }
         let paused = matches!(self.live.state, RunState::Paused | RunState::Pausing);

@@ -13,6 +13,9 @@ use crate::{
     task::Text,
 };
 
+/// Said where something is asked of a run that nobody trains.
+pub(super) const NOBODY_TRAINS: &str = "there is no running trainer to steer";
+
 impl App {
     /// Whether this client's word counts. Until the trainer has said who is attached, it is taken to.
     pub fn leads(&self) -> bool {
@@ -27,6 +30,9 @@ impl App {
         }
         if self.read_only {
             return Some("read-only: attach without --read-only to steer".to_owned());
+        }
+        if self.lost || self.ended() {
+            return Some(NOBODY_TRAINS.to_owned());
         }
         let lead = self.live.lead().map_or_else(|| "another client".to_owned(), |who| cut::clean(who.as_str()));
         (!self.leads()).then(|| format!("{lead} steers this run; W takes over"))
@@ -56,7 +62,7 @@ impl App {
 
     pub(super) fn take_lead(&mut self) -> Option<Effect> {
         if self.lost || !self.connected || self.ended() {
-            self.say("there is no running trainer to steer");
+            self.say(NOBODY_TRAINS);
             return None;
         }
         if self.leads() {

@@ -173,7 +173,7 @@ pub fn choose_run(
             Outcome::Nothing => {}
             Outcome::Choice(choice) => return Ok(choice),
             Outcome::Order(order) => {
-                app.say("at it…");
+                app.say("working…");
                 draw(&app)?;
                 app.say(obey(order));
                 next_look = Instant::now();

@@ -27,7 +27,7 @@ fn the_list_and_the_rollout_stand_side_by_side() {
         &["1 Live  2·Inspect  3 Label  4 Charts  5 Runs  6 Log", "Rollouts  48", "step ↓", "▸ AE-0003-00/1", "●TP", "+1.10"],
     );
     assert_shows(&screen, &["AE-0003-00  completion 1/4", "● TP true positive", "= format +0.10, outcome +1.00"]);
-    assert_shows(&screen, &["advantage +0.85", "less its group's mean +1.02", "siblings · 2 of 4 right", "✗XX", "▼FN"]);
+    assert_shows(&screen, &["advantage +0.85", "minus group mean +1.02", "siblings · 2 of 4 right", "✗XX", "▼FN"]);
     assert_shows(&screen, &["⟦Metformin [-1000-] +5000+ mg twice daily is started.⟧", "thinking", "Lisinopril 10 mg daily"]);
     let wide = Reader::inspecting(3, (200, 60)).shown();
     assert_shows(&wide, &["─ verdict ─", "Error: Pharmacotherapy; Sentence: 3", "augmented error"]);

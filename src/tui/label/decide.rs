@@ -62,9 +62,15 @@ fn options(app: &LabelApp, columns: usize) -> Vec<Line<'static>> {
         let lead = if error { "the error's type is rather" } else { "has an error (with [ ] and e)" };
         (vec![option("a", accept), option("x", "reject, asks why"), option("Space", "cannot tell")], lead.to_owned())
     };
-    let mut lines = vec![cut::segments(first, "   ", columns)];
-    lines.push(cut::segments([vec![dim(&lead)], kinds.to_vec()].concat(), "  ", columns));
-    lines.push(cut::segments([vec![dim(&" ".repeat(cut::width(&lead)))], more.to_vec()].concat(), "  ", columns));
+    let mut lines = cut::flow(first, "   ", columns);
+    let indent = " ".repeat(cut::width(&lead));
+    let rows = [[vec![dim(&lead)], kinds.to_vec()].concat(), [vec![dim(&indent)], more.to_vec()].concat()];
+    let aligned: Vec<Line> = rows.iter().flat_map(|row| cut::flow(row.clone(), "  ", columns)).collect();
+    if aligned.len() == rows.len() {
+        lines.extend(aligned);
+    } else {
+        lines.extend(cut::flow([vec![dim(&lead)], kinds.to_vec(), more.to_vec()].concat(), "  ", columns));
+    }
     let mut pending = vec![option("[ ]", "sentence")];
     if !app.hidden() {
         pending.push(option("e", "correction"));

@@ -36,7 +36,7 @@ pub(super) fn sheet(app: &App, columns: usize) -> Sheet {
     });
     let rows: Vec<_> = rows.collect();
     let whole = app.live.alerts.iter().rev().nth(chosen).map(|alert| cut::clean(alert.message.as_str()));
-    let nothing = "No alarm, no breakpoint and no step given up so far.".to_owned();
+    let nothing = "No alarm, no breakpoint reached and no step given up so far.".to_owned();
     let tail = wrap::plain(&whole.unwrap_or(nothing), app.theme.style(Token::Text), columns);
     let mut keys = vec![("Esc", "close")];
     if !rows.is_empty() {

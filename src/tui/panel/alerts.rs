@@ -20,7 +20,7 @@ pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
     let columns = usize::from(room.width);
     let dim = app.theme.style(Token::Dim);
     if app.live.alerts.is_empty() {
-        let text = "No alarm, no breakpoint, no step given up.";
+        let text = "No alarm, no breakpoint reached, no step given up.";
         return panel::put(&wrap::plain(text, dim, columns), room, buf);
     }
     let newest = app.live.alerts.iter().rev();

@@ -8,7 +8,7 @@ use ratatui::{
 
 use super::{Extent, Frame, Panel, outcome, scribe::shorten, siblings};
 use crate::{
-    attach::live::Stream,
+    attach::{RunState, live::Stream},
     store::Cell,
     task::{Phase, Rollout, Verdict, verdict::split_for_display},
     tui::{
@@ -65,11 +65,12 @@ fn texts(app: &App, extent: Extent) -> Frame {
 
 /// Whether the text on show answers a note that nobody trains on: it has no sample, no siblings and no reward.
 fn is_held_out(app: &App) -> bool {
-    app.follow.stream(&app.live).is_some_and(|stream| stream.rollout.is_none()) && app.follow.sample(&app.live).is_none()
+    let of = |id: &str| app.follow.sample(&app.live).is_some_and(|sample| sample.id == id);
+    app.follow.stream(&app.live).is_some_and(|stream| stream.rollout.is_none() && !of(&stream.sample_id))
 }
 
 fn writing(app: &App) -> bool {
-    matches!(app.live.phase, Some(Phase::Doctor | Phase::Eval)) && !app.ended()
+    matches!(app.live.phase, Some(Phase::Doctor | Phase::Eval)) && !app.ended() && app.live.state != RunState::Paused
 }
 
 /// The text above the footer, and which part of it shows. Untouched, the view stays at the end.
@@ -109,7 +110,7 @@ fn waiting(app: &App) -> &'static str {
     match app.live.phase {
         _ if !app.connected => "Waiting for the trainer's first picture.",
         Some(Phase::Warmup) => "Supervised warm-up: the Doctor copies good answers before it plays.",
-        Some(Phase::Eval) => "Held-out notes are being read; single completions are not streamed.",
+        Some(Phase::Eval) => "Held-out notes are being read.",
         _ if app.follow.watched().is_some() => "This completion has not begun.",
         _ => "The Doctor has not begun this step.",
     }

@@ -105,8 +105,8 @@ fn facts(app: &App, rollout: &Rollout, mean: Option<f32>, columns: usize) -> Vec
         columns,
     ));
     let advantage = rollout.advantage.map_or_else(|| "not set".to_owned(), signed);
-    let raw = raw_advantage(app, rollout).map(|raw| format!("  raw {}", number::signed(Some(raw))));
-    let above = mean.map(|mean| format!("   reward less its group's mean {}", signed(reward.total() - mean)));
+    let raw = raw_advantage(app, rollout).map(|raw| format!("  unnormalised {}", number::signed(Some(raw))));
+    let above = mean.map(|mean| format!("   reward minus group mean {}", signed(reward.total() - mean)));
     let (raw, above) = (raw.unwrap_or_default(), above.unwrap_or_default());
     lines.extend(labelled(app, "advantage", vec![(advantage, strong), (raw, text), (above, dim)], columns));
     lines.extend(labelled(app, "truth", vec![(outcome::truth(&rollout.sample.label), strong)], columns));

@@ -351,5 +351,5 @@ fn foot(app: &App, columns: usize) -> Line<'static> {
     let meaning = metric(key).map_or("a metric that this version of the program does not know", |metric| metric.meaning);
     let lead = if parts.is_empty() { " " } else { "" };
     parts.push(cut::part(format!("{lead}{}: {meaning}", title(key)), dim));
-    cut::segments(parts, "   ", columns)
+    cut::fitted(parts, "   ", columns)
 }

@@ -232,18 +232,22 @@ fn hints(app: &LabelApp, columns: usize) -> Line<'static> {
         Mode::Typing { .. } => {
             (words(&[("Enter", "done"), ("Esc", "give up"), ("Ctrl-U", "clear"), ("Ctrl-E", "editor")]), Vec::new())
         }
-        Mode::Card | Mode::Help(_) => (offered(app), vec![decide::key_word(app, "?", "help")]),
+        // The way out stays as long as a first choice has room beside it.
+        Mode::Card | Mode::Help(_) if columns >= 40 => {
+            (offered(app, &["help", "leave"]), words(&[("q", "leave"), ("?", "help")]))
+        }
+        Mode::Card | Mode::Help(_) => (offered(app, &["help"]), words(&[("?", "help")])),
     };
     cut::with_tail(parts, help, columns)
 }
 
-/// The rows of the table that do something now.
-fn offered(app: &LabelApp) -> Vec<Vec<Span<'static>>> {
+/// The rows of the table that do something now, but those with these hints.
+fn offered(app: &LabelApp, elsewhere: &[&str]) -> Vec<Vec<Span<'static>>> {
     let applies = |when: When| match when {
         When::Always => true,
         When::Open => !app.hidden(),
         When::Hidden => app.hidden(),
     };
-    let rows = KEYS.iter().filter(|row| !row.hint.is_empty() && row.hint != "help" && applies(row.when));
+    let rows = KEYS.iter().filter(|row| !row.hint.is_empty() && !elsewhere.contains(&row.hint) && applies(row.when));
     rows.map(|row| decide::key_word(app, row.shown, row.hint)).collect()
 }

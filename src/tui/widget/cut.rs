@@ -73,6 +73,40 @@ pub fn segments(parts: Vec<Vec<Span<'static>>>, gap: &str, columns: usize) -> Li
     line
 }
 
+/// The same, but the first that does not fit is cut where there is room for some of it, as the style of its first span.
+pub fn fitted(parts: Vec<Vec<Span<'static>>>, gap: &str, columns: usize) -> Line<'static> {
+    const LEAST: usize = 12;
+    let n_whole = (0..parts.len()).take_while(|n| segments_width(&parts[..=*n], gap) <= columns).count();
+    let next = parts.get(n_whole).cloned();
+    let mut line = segments(parts.into_iter().take(n_whole).collect(), gap, columns);
+    let taken = if n_whole == 0 { 0 } else { line.width() + width(gap) };
+    if let Some(next) = next.filter(|_| columns >= taken + LEAST) {
+        let text: String = next.iter().map(|span| span.content.as_ref()).collect();
+        if n_whole > 0 {
+            line.push_span(Span::raw(gap.to_owned()));
+        }
+        line.push_span(Span::styled(fit(&text, columns - taken), next.first().map(|span| span.style).unwrap_or_default()));
+    }
+    line
+}
+
+fn segments_width(parts: &[Vec<Span<'static>>], gap: &str) -> usize {
+    let widths = parts.iter().map(|part| part.iter().map(|s| width(&s.content)).sum::<usize>());
+    widths.sum::<usize>() + width(gap) * parts.len().saturating_sub(1)
+}
+
+/// Segments over as many lines as they need.
+pub fn flow(parts: Vec<Vec<Span<'static>>>, gap: &str, columns: usize) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
+    let mut rest = parts.as_slice();
+    while !rest.is_empty() {
+        let n = (1..=rest.len()).take_while(|n| segments_width(&rest[..*n], gap) <= columns).count().max(1);
+        lines.push(segments(rest[..n].to_vec(), gap, columns));
+        rest = &rest[n..];
+    }
+    lines
+}
+
 /// Between the keys of a hint line.
 const GAP: &str = "  ";
 

@@ -2,7 +2,8 @@
 
 /// `+0.54`; `–` where there is none.
 pub fn signed(value: Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |v| if v.is_finite() { format!("{v:+.2}") } else { "NaN".to_owned() })
+    let finite = |v: f64| if v.abs() < 0.005 { "+0.00".to_owned() } else { format!("{v:+.2}") };
+    value.map_or_else(|| "–".to_owned(), |v| if v.is_finite() { finite(v) } else { "NaN".to_owned() })
 }
 
 /// `1 step`, `2 steps`.

@@ -14,7 +14,7 @@ use crate::tui::{
     charts::{Picker, metric},
     panel,
     theme::Token,
-    widget::{cut, number},
+    widget::{cut, number, wrap},
 };
 
 pub(super) fn draw(app: &App, area: Rect, buf: &mut Buffer) {
@@ -68,14 +68,21 @@ fn metrics(app: &App, columns: usize) -> (Vec<Line<'static>>, usize) {
         let unit = if unit.is_empty() { String::new() } else { format!(" ({unit})") };
         let name = cut::pad(&title(&cut::clean(key)), widest);
         let room = columns.saturating_sub(widest + 11);
+        let (whole, chosen) = (format!("{meaning}{unit}"), i == app.charts.chosen);
         let line = Line::from(vec![
             Span::styled(name, app.theme.style(Token::Title)),
             Span::styled(format!(" {value}  "), app.theme.style(Token::Text)),
-            Span::styled(cut::fit(&format!("{meaning}{unit}"), room), app.theme.style(Token::Dim)),
+            Span::styled(cut::fit(&whole, room), app.theme.style(Token::Dim)),
         ]);
-        if i == app.charts.chosen { line.patch_style(app.theme.style(Token::Chosen)) } else { line }
+        if !chosen {
+            return vec![line];
+        }
+        // What is cut is told below the row.
+        let rest =
+            if cut::width(&whole) > room { wrap::plain(&whole, app.theme.style(Token::Text), columns) } else { Vec::new() };
+        [vec![line.patch_style(app.theme.style(Token::Chosen))], rest].concat()
     };
-    (shown.iter().enumerate().map(line).collect(), app.charts.chosen)
+    (shown.iter().enumerate().flat_map(line).collect(), app.charts.chosen)
 }
 
 /// A box in the middle; the chosen line stays in it.
