@@ -69,7 +69,8 @@ fn is_held_out(app: &App) -> bool {
     app.follow.stream(&app.live).is_some_and(|stream| stream.rollout.is_none() && !of(&stream.sample_id))
 }
 
-fn writing(app: &App) -> bool {
+/// Whether completions are being written now.
+pub fn writing(app: &App) -> bool {
     matches!(app.live.phase, Some(Phase::Doctor | Phase::Eval)) && !app.ended() && app.live.state != RunState::Paused
 }
 

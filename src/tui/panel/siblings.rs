@@ -5,9 +5,9 @@ use ratatui::text::{Line, Span};
 use crate::{
     attach::live::Stream,
     store::Cell,
-    task::Phase,
     tui::{
         app::App,
+        panel::doctor,
         theme::Token,
         widget::{cut, number},
     },
@@ -45,7 +45,7 @@ fn sibling(app: &App, index: usize, stream: Option<&Stream>, watched: bool, rewa
             let cell = Cell::of(rollout);
             (cell.glyph(), cell.token(), number::signed(Some(f64::from(rollout.reward.total()))))
         }
-        Some(_) if app.live.phase == Some(Phase::Doctor) => ("▌", Token::Run, String::new()),
+        Some(_) if doctor::writing(app) => ("▌", Token::Run, String::new()),
         _ => ("…", Token::Dim, String::new()),
     };
     let (open, close) = if watched { ("[", "]") } else { ("", "") };

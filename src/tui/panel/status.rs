@@ -140,6 +140,7 @@ pub fn state(app: &App) -> (String, Token) {
         RunState::Running => ("● RUN", Token::Run),
         RunState::Pausing => ("~ PAUSING", Token::Warn),
         RunState::Paused => ("‖ PAUSED", Token::Warn),
+        RunState::Stopping if app.ended() => ("■ STOPPED", Token::Warn),
         RunState::Stopping => ("~ STOPPING", Token::Warn),
         RunState::Finished if app.falls_short() => ("■ STOPPED", Token::Warn),
         RunState::Finished => ("■ DONE", Token::Correct),
