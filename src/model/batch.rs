@@ -6,7 +6,9 @@ use anyhow::{Context, Result};
 use candle_core::{Tensor, Var, backprop::GradStore};
 
 use super::{
+    fused::{self, flat::Flat},
     gemma3::Gemma3,
+    kernels::Launcher,
     lora::{Adapter, AdapterView, Projection},
     ops::{
         logprob::{ENTROPY, LOGPROB},
@@ -100,6 +102,14 @@ impl TokenBatch {
         grads: &mut [Vec<f32>],
         buffers: &mut Buffers,
     ) -> Result<()> {
+        if let Some(kernels) = model.ops().kernels() {
+            let found = Flat::zeros(model, adapter.rank, kernels)?;
+            self.backward_placed(model, adapter, temperature, slopes, kernels, &found)?;
+            for (sum, found) in grads.iter_mut().zip(found.to_main()?) {
+                sum.iter_mut().zip(found).for_each(|(sum, g)| *sum += g);
+            }
+            return Ok(());
+        }
         if model.ops() != Ops::Cpu {
             return self.backward_by_graph(model, adapter, temperature, kept < model.spec.n_layers(), slopes, grads);
         }
@@ -107,6 +117,20 @@ impl TokenBatch {
         let pass = Pass { model, adapter: Some(&view), positions: &self.plan.positions(), wanted: &wanted };
         // In the pool, so that its threads are the only ones at work and none has to be woken for every product.
         rayon::scope(|_| self.backward_by(&pass, temperature, kept, slopes, grads, buffers))
+    }
+
+    /// The same by kernels of ours, added to gradients that stay on the device. Every layer is computed twice.
+    pub fn backward_placed(
+        &self,
+        model: &Gemma3,
+        adapter: &Adapter,
+        temperature: f32,
+        slopes: impl FnOnce(&[f32], &[f32]) -> Vec<f32>,
+        kernels: Launcher,
+        grads: &Flat,
+    ) -> Result<()> {
+        let head = |end: &Tensor| self.head_slope_by_graph(model, end, temperature, slopes);
+        fused::backward::backward(model, kernels, &adapter.frozen(), (&self.ids, &self.plan()), head, grads)
     }
 
     fn backward_by(
@@ -177,12 +201,7 @@ impl TokenBatch {
             for i in 0..model.spec.n_layers() {
                 inputs.push(model.layer(i, &inputs[i], &positions, Some(&frozen), &mut over)?);
             }
-            let end = Var::from_tensor(&inputs.pop().context("the model has no layers")?)?;
-            let rows = Tensor::new(self.rows.as_slice(), model.device())?;
-            // Normed before rows are chosen, as in the forward: a row that predicts several tokens sums their slopes in the same order.
-            let hidden = model.finish(&end)?.index_select(&rows, 0)?;
-            let stats = model.logprobs(&hidden, &self.targets, temperature)?;
-            let mut slope = gradient_of(&weighted(&stats, slopes)?.backward()?, &end)?;
+            let mut slope = self.head_slope_by_graph(model, &inputs.pop().context("the model has no layers")?, temperature, slopes)?;
             for (i, input) in inputs.into_iter().enumerate().rev() {
                 let input = Var::from_tensor(&input)?;
                 let y = model.layer(i, &input, &positions, Some(&tracked), &mut over)?;
@@ -198,6 +217,22 @@ impl TokenBatch {
             grads[i].iter_mut().zip(grad.flatten_all()?.to_vec1::<f32>()?).for_each(|(sum, g)| *sum += g);
         }
         Ok(())
+    }
+
+    /// The slope of sum(slope · log-prob) by the last layer's output (rows, H), by candle's graph.
+    fn head_slope_by_graph(
+        &self,
+        model: &Gemma3,
+        end: &Tensor,
+        temperature: f32,
+        slopes: impl FnOnce(&[f32], &[f32]) -> Vec<f32>,
+    ) -> Result<Tensor> {
+        let end = Var::from_tensor(end)?;
+        let rows = Tensor::new(self.rows.as_slice(), model.device())?;
+        // Normed before rows are chosen, as in the forward: a row that predicts several tokens sums their slopes in the same order.
+        let hidden = model.finish(&end)?.index_select(&rows, 0)?;
+        let stats = model.logprobs(&hidden, &self.targets, temperature)?;
+        gradient_of(&weighted(&stats, slopes)?.backward()?, &end)
     }
 
     /// The slope of sum(slope · log-prob) by the last layer's output (wanted rows, H), in its place.

@@ -12,7 +12,11 @@ use super::{
     ops::{attention::Heads, logprob::Head, matrix::Matrix, rope::RopeTable, with_slice},
     place::{Ops, OverPlan, place_matrix},
     plan::Plan,
-    portable::rows::Angles,
+    fused::{
+        forward::Pass,
+        layers::{Block, Layers},
+    },
+    portable::{product::placed, rows::Angles},
     spec::Spec,
     weights::Weights,
 };
@@ -32,6 +36,25 @@ struct Layer {
     q_norm: Tensor,
     k_norm: Tensor,
     global: bool,
+}
+
+impl Layer {
+    /// Puts the matrices of a block into one, of which each is then a part.
+    fn join(&mut self, block: Block) -> Result<()> {
+        let members = block.members();
+        if members.len() < 2 {
+            return Ok(());
+        }
+        let parts = members.iter().map(|p| placed(&self.projections[*p as usize])).collect::<Result<Vec<_>>>()?;
+        let rows = parts.iter().map(|w| w.dim(0)).collect::<Result<Vec<_>>>()?;
+        let whole = Tensor::cat(&parts, 0)?;
+        let mut first = 0;
+        for (p, n) in members.iter().zip(rows) {
+            self.projections[*p as usize] = Matrix::Placed(whole.narrow(0, first, n)?);
+            first += n;
+        }
+        Ok(())
+    }
 }
 
 /// One layer's norm weights as plain values.
@@ -111,10 +134,16 @@ impl Gemma3 {
             return Ok(self);
         }
         self.embedding = place_matrix(&self.embedding, device)?;
+        let beside = ops.kernels().is_some();
         self.final_norm = self.final_norm.to_device(device)?;
         for layer in &mut self.layers {
             for projection in &mut layer.projections {
                 *projection = place_matrix(projection, device)?;
+            }
+            if beside {
+                for block in Block::ALL {
+                    layer.join(block)?;
+                }
             }
             for norm in [
                 &mut layer.input_norm,
@@ -184,7 +213,10 @@ impl Gemma3 {
 
     /// Token ids of all rows of `plan` → final hidden states (N, H), ready for the head.
     pub fn forward(&self, ids: &[u32], plan: &Arc<Plan>, adapter: Option<&AdapterView>) -> Result<Tensor> {
-        self.forward_with(ids, plan.positions(), adapter, &mut self.over(plan))
+        match self.ops.kernels() {
+            Some(kernels) => Pass::new(&Layers::new(self, adapter, kernels)?, ids, plan)?.hidden(None),
+            None => self.forward_with(ids, plan.positions(), adapter, &mut self.over(plan)),
+        }
     }
 
     /// The same with attention supplied by the caller; `positions` has one entry a row.
@@ -214,6 +246,38 @@ impl Gemma3 {
         let scale = (self.spec.hidden_size as f64).sqrt() as f32;
         rows.iter_mut().for_each(|x| *x *= scale);
         Ok(())
+    }
+
+    /// cos and sin (positions, half) of a kind of layer, on the model's device.
+    pub fn angles(&self, global: bool) -> Result<(Tensor, Tensor)> {
+        let angles = if global { &self.rope_global } else { &self.rope_local };
+        angles.whole(&self.device)
+    }
+
+    /// Fails where a position is beyond what the model was opened for.
+    pub fn check_positions(&self, positions: &[u32]) -> Result<()> {
+        self.rope_global.table().check(positions)
+    }
+
+    pub fn embedding(&self) -> &Matrix {
+        &self.embedding
+    }
+
+    pub fn final_norm_weight(&self) -> &Tensor {
+        &self.final_norm
+    }
+
+    /// A layer's norms: input, after attention, before and after the feed-forward, queries, keys.
+    pub fn norm_weights(&self, layer: usize) -> [&Tensor; 6] {
+        let layer = &self.layers[layer];
+        [
+            &layer.input_norm,
+            &layer.post_attention_norm,
+            &layer.pre_feedforward_norm,
+            &layer.post_feedforward_norm,
+            &layer.q_norm,
+            &layer.k_norm,
+        ]
     }
 
     /// The final norm's weight.

@@ -7,6 +7,7 @@ pub mod cache;
 pub mod crew;
 mod deberta;
 pub mod files;
+pub mod fused;
 pub mod gemma3;
 pub mod generate;
 pub mod hub;

@@ -62,7 +62,7 @@ impl Ops {
     pub fn rms_norm(self, x: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor> {
         match self {
             Ops::Cpu => rms_norm(x, w, eps),
-            Ops::Portable(kernels) => portable::rms_norm(x, w, eps, kernels),
+            Ops::Portable(_) => portable::rms_norm(x, w, eps),
         }
     }
 
@@ -70,7 +70,7 @@ impl Ops {
     pub fn add_normed(self, x: &Tensor, y: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor> {
         match self {
             Ops::Cpu => add_normed(x, y, w, eps),
-            Ops::Portable(kernels) => x + portable::rms_norm(y, w, eps, kernels)?,
+            Ops::Portable(_) => x + portable::rms_norm(y, w, eps)?,
         }
     }
 
@@ -78,7 +78,7 @@ impl Ops {
     pub fn rope(self, x: &Tensor, angles: &Angles, positions: &Arc<Vec<u32>>) -> Result<Tensor> {
         match self {
             Ops::Cpu => rope(x, angles.table(), positions),
-            Ops::Portable(kernels) => portable::rope(x, &angles.of(positions, x.device())?, kernels),
+            Ops::Portable(_) => portable::rope(x, &angles.of(positions, x.device())?),
         }
     }
 
@@ -86,7 +86,7 @@ impl Ops {
     pub fn geglu(self, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
         match self {
             Ops::Cpu => geglu(gate, up),
-            Ops::Portable(kernels) => portable::geglu(gate, up, kernels),
+            Ops::Portable(_) => portable::geglu(gate, up),
         }
     }
 
@@ -118,7 +118,7 @@ impl Ops {
     pub fn over(self, plan: &Arc<Plan>) -> OverPlan {
         match self {
             Ops::Cpu => OverPlan::Cpu(plan.clone()),
-            Ops::Portable(kernels) => OverPlan::Portable(Arc::new(Masks::new(plan, kernels))),
+            Ops::Portable(_) => OverPlan::Portable(Arc::new(Masks::new(plan))),
         }
     }
 }

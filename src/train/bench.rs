@@ -129,7 +129,7 @@ impl Bench {
         let prompts = (0..work.prompts).map(prompt).collect();
         let mut policy = Policy::random(place, spec, precision, &LoraConfig::default())?;
         policy.micro_rows = micro_rows;
-        let moments = Moments::zeros(policy.adapter.vars());
+        let moments = Moments::of(&policy);
         let batch = work.prompts * work.completions;
         let algo = Algo::resolve(&AlgoConfig { batch: Some(batch), learning_rate: Some(1e-4), ..AlgoConfig::default() });
         Ok(Bench { work, policy, precision, prompts, moments, algo, round: 0 })

@@ -118,9 +118,10 @@ fn adapter_files(root: &Path, vault: &Vault<Local>, trainer: &Trainer) -> Result
 }
 
 fn moments_bytes(trainer: &Trainer) -> Result<Vec<u8>> {
-    let mut arrays = BTreeMap::new();
-    for (i, (key, var)) in trainer.policy.adapter.vars().iter().enumerate() {
-        for (tag, values) in [("first", &trainer.moments.first[i]), ("second", &trainer.moments.second[i])] {
+    let (mut arrays, vars) = (BTreeMap::new(), trainer.policy.adapter.vars());
+    let [first, second] = trainer.moments.by_variable(vars)?;
+    for (i, (key, var)) in vars.iter().enumerate() {
+        for (tag, values) in [("first", &first[i]), ("second", &second[i])] {
             arrays.insert(format!("{tag}.{key}"), Array { shape: var.dims().to_vec(), values: values.clone() });
         }
     }
@@ -171,22 +172,24 @@ pub fn restore(dir: &Path, trainer: &mut Trainer) -> Result<Cursor> {
     }
     let adapter = Adapter::load(&trainer.policy.model.spec, dir, trainer.policy.model.device())?;
     ensure!(adapter.rank == trainer.policy.adapter.rank, "{} has an adapter of another rank", dir.display());
-    let moments = read_moments(dir, &files[MOMENTS], &adapter, cursor.optimizer_steps)?;
+    let moments = read_moments(dir, &files[MOMENTS], &adapter)?;
+    let moments = Moments::take(&trainer.policy, cursor.optimizer_steps, moments)?;
     trainer.policy.adapter = adapter;
     trainer.moments = moments;
     Ok(cursor)
 }
 
-fn read_moments(dir: &Path, bytes: &[u8], adapter: &Adapter, steps: u64) -> Result<Moments> {
+/// First and second moments by variable.
+fn read_moments(dir: &Path, bytes: &[u8], adapter: &Adapter) -> Result<[Vec<Vec<f32>>; 2]> {
     let path = dir.join(MOMENTS);
     let mut saved = decode(bytes).with_context(|| format!("in {}", path.display()))?;
-    let mut moments = Moments { steps, ..Moments::zeros(adapter.vars()) };
-    for (i, (key, var)) in adapter.vars().iter().enumerate() {
-        for (tag, slot) in [("first", &mut moments.first[i]), ("second", &mut moments.second[i])] {
+    let mut moments = [Vec::new(), Vec::new()];
+    for (key, var) in adapter.vars() {
+        for (tag, values) in ["first", "second"].into_iter().zip(&mut moments) {
             let name = format!("{tag}.{key}");
             let array = saved.remove(&name).with_context(|| format!("{} has no {name}", path.display()))?;
             ensure!(array.shape == var.dims(), "{}: {name} is {:?}, expected {:?}", path.display(), array.shape, var.dims());
-            *slot = array.values;
+            values.push(array.values);
         }
     }
     Ok(moments)

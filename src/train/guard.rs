@@ -6,6 +6,7 @@ use candle_core::Tensor;
 use super::{optimizer::Moments, tensors::first_not_finite};
 use crate::model::{
     Policy,
+    fused::flat::all_finite,
     room::{OutOfMemory, is_out_of_memory},
 };
 
@@ -21,26 +22,30 @@ pub(super) struct Backup {
 impl Backup {
     pub(super) fn of(policy: &Policy, moments: &Moments) -> Result<Backup> {
         let values = policy.adapter.vars().iter().map(|(_, var)| Ok(var.as_detached_tensor().copy()?)).collect::<Result<_>>()?;
-        Ok(Backup { values, moments: moments.clone() })
+        Ok(Backup { values, moments: moments.copy()? })
     }
 
     pub(super) fn put_back(&self, policy: &Policy, moments: &mut Moments) -> Result<()> {
         for ((_, var), values) in policy.adapter.vars().iter().zip(&self.values) {
             var.set(values)?;
         }
-        moments.clone_from(&self.moments);
+        *moments = self.moments.copy()?;
         Ok(())
     }
 }
 
 /// Whether every number that learning has changed is finite.
 pub(super) fn is_sound(policy: &Policy, moments: &Moments) -> Result<bool> {
-    for (_, var) in policy.adapter.vars() {
+    let vars = policy.adapter.vars();
+    if let Some(kernels) = policy.model.ops().kernels() {
+        return Ok(all_finite(vars, policy.model.device(), kernels)? && moments.is_finite()?);
+    }
+    for (_, var) in vars {
         if first_not_finite(&var.as_tensor().flatten_all()?.to_vec1()?).is_some() {
             return Ok(false);
         }
     }
-    Ok(moments.first.iter().chain(&moments.second).all(|values| first_not_finite(values).is_none()))
+    moments.is_finite()
 }
 
 /// Rows of a micro-batch to try after `error`; the error itself where it says something else, or where there is nothing to halve.

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::optimizer::{AdamW, Gradients, Moments, Schedule};
+use super::optimizer::{AdamW, Found, Gradients, Moments, Schedule};
 use crate::{
     config::SftConfig,
     data::SftExample,
@@ -60,12 +60,12 @@ impl Lessons {
         let at = warmup.losses.len() % per_epoch * self.batch;
         let batch = &self.encoded[at..self.encoded.len().min(at + self.batch)];
         let (mut grads, loss, n_tokens) = gradients(policy, batch)?;
-        let norm = grads.clip(1.0);
+        let norm = grads.clip(1.0)?;
         ensure!(norm.is_finite(), "the warm-up gradient is not finite; lower sft.learning_rate");
         // + 1: a first step at rate 0 would waste one of few.
         let learning_rate = self.schedule.at(moments.steps + 1);
         let adamw = AdamW { betas: (0.9, 0.95), eps: 1e-8, weight_decay: 0.0 };
-        adamw.step(policy.adapter.vars(), &grads, moments, learning_rate, |_| true)?;
+        adamw.learn(policy, &grads, moments, learning_rate)?;
         warmup.losses.push(loss);
         warmup.n_tokens += n_tokens;
         Ok(())
@@ -80,7 +80,7 @@ pub fn warm_up(
     progress: &mut dyn FnMut(usize, usize) -> bool,
 ) -> Result<Warmup> {
     let lessons = Lessons::new(policy, examples, config)?;
-    let (mut moments, mut warmup) = (Moments::zeros(policy.adapter.vars()), Warmup::default());
+    let (mut moments, mut warmup) = (Moments::of(policy), Warmup::default());
     while warmup.losses.len() < lessons.n_steps() {
         lessons.step(policy, &mut moments, &mut warmup)?;
         ensure!(progress(warmup.losses.len(), lessons.n_steps()), super::step::Aborted);
@@ -117,22 +117,22 @@ fn own_thinking(example: &SftExample, written: &str) -> Option<SftExample> {
     Some(SftExample { chat: example.chat.clone(), completion: format!("<thinking>{thinking}</thinking>{verdict}") })
 }
 
-fn gradients(policy: &Policy, batch: &[(Vec<u32>, Vec<u32>)]) -> Result<(Gradients, f64, u64)> {
+fn gradients(policy: &Policy, batch: &[(Vec<u32>, Vec<u32>)]) -> Result<(Found, f64, u64)> {
     let total: usize = batch.iter().map(|(_, completion)| completion.len()).sum();
     let rows = |(prompt, completion): &(Vec<u32>, Vec<u32>)| prompt.len() + completion.len();
     let parts = policy.parts(batch.iter().map(rows));
     let most = parts.iter().map(|part| batch[part.clone()].iter().map(rows).sum::<usize>()).max().unwrap_or(0);
-    let (mut grads, mut loss) = (Gradients::zeros(policy.adapter.vars()), 0f64);
+    let ((mut grads, placed), mut loss) = (Found::zeros(policy)?, 0f64);
     let backward = |part: usize, buffers: &mut Buffers| {
         let kept = policy.reserve(most, parts.len())?;
         let mut tokens = TokenBatch::default();
         batch[parts[part].clone()].iter().for_each(|(prompt, completion)| tokens.push(prompt, &[completion]));
-        let (mut grads, mut loss) = (Gradients::zeros(policy.adapter.vars()), 0f64);
+        let mut loss = 0f64;
         let slopes = |logprobs: &[f32], _entropies: &[f32]| {
             loss = -logprobs.iter().map(|l| f64::from(*l)).sum::<f64>() / total as f64;
             vec![-1.0 / total as f32; logprobs.len()]
         };
-        tokens.backward(&policy.model, &policy.adapter, 1.0, kept, slopes, &mut grads.0, buffers)?;
+        let grads = Gradients::of_part(policy, &tokens, 1.0, kept, slopes, (placed.as_ref(), buffers))?;
         Ok((grads, loss))
     };
     policy.in_parts(parts.len(), backward, |_, (part_grads, part_loss)| {
@@ -140,5 +140,5 @@ fn gradients(policy: &Policy, batch: &[(Vec<u32>, Vec<u32>)]) -> Result<(Gradien
         loss += part_loss;
         Ok(())
     })?;
-    Ok((grads, loss, total as u64))
+    Ok((Found::of((grads, placed)), loss, total as u64))
 }

@@ -105,7 +105,7 @@ const DOCTOR_STREAM: u64 = 1 << 62;
 
 impl Trainer {
     pub fn new(config: RunConfig, policy: Policy, pools: Pools) -> Trainer {
-        let moments = Moments::zeros(policy.adapter.vars());
+        let moments = Moments::of(&policy);
         let algo = Algo::resolve(&config.algo);
         let known = known_errors(&config, &pools);
         let knobs =

@@ -6,10 +6,10 @@ use super::{
     advantage::{Episode, k1, normalised},
     algo::Algo,
     loss::token_loss,
-    optimizer::{Gradients, Moments, Schedule},
+    optimizer::{Found, Gradients, Moments, Schedule},
 };
 use crate::{
-    model::{Buffers, Policy, batch::TokenBatch, random},
+    model::{Buffers, Policy, batch::TokenBatch, fused::flat::Flat, random},
     task::{Trace, trace::Fate},
 };
 
@@ -101,7 +101,7 @@ pub fn update(
     let (mut rows_done, mut n_steps) = (0, 0u32);
     for epoch in 0..algo.epochs {
         for batch in batches(groups, algo.batch, policy.seed, moments.steps, epoch as u64) {
-            let mut grads = Gradients::zeros(policy.adapter.vars());
+            let (mut grads, placed) = Found::zeros(policy)?;
             let mut sums = Sums::default();
             let lengths: Vec<usize> = batch.iter().flat_map(|g| groups[*g].completions.iter().map(|c| c.tokens.len())).collect();
             let weights = algo.token_weights(&lengths);
@@ -120,7 +120,7 @@ pub fn update(
                 .collect();
             policy.in_parts(
                 micros.len(),
-                |part, buffers| micros[part].backward(policy, algo, temperature, buffers),
+                |part, buffers| micros[part].backward(policy, algo, temperature, (placed.as_ref(), buffers)),
                 |part, (part_grads, part_sums)| {
                     grads.merge(&part_grads);
                     sums.merge(part_sums);
@@ -136,7 +136,8 @@ pub fn update(
             n_steps += 1;
             report.loss += sums.loss;
             report.clip_fraction += sums.clipped / sums.n;
-            let norm = grads.clip(algo.max_norm);
+            let mut found = Found::of((grads, placed));
+            let norm = found.clip(algo.max_norm)?;
             if epoch == 0 {
                 note(&mut report.traces, std::mem::take(&mut sums.seen), norm.is_finite());
             }
@@ -146,7 +147,7 @@ pub fn update(
             }
             report.grad_norm += norm;
             report.learning_rate = schedule.at(moments.steps);
-            algo.adamw().step(policy.adapter.vars(), &grads, moments, report.learning_rate, |_| true)?;
+            algo.adamw().learn(policy, &found, moments, report.learning_rate)?;
         }
     }
     let n = f64::from(n_steps.max(1));
@@ -244,15 +245,21 @@ struct Micro<'a> {
 }
 
 impl Micro<'_> {
-    fn backward(&self, policy: &Policy, algo: &Algo, temperature: f32, buffers: &mut Buffers) -> Result<(Gradients, Sums)> {
+    fn backward(
+        &self,
+        policy: &Policy,
+        algo: &Algo,
+        temperature: f32,
+        at: (Option<&Flat>, &mut Buffers),
+    ) -> Result<(Gradients, Sums)> {
         let kept = policy.reserve(self.most, self.parts)?;
         let batch = token_batch(self.ids.iter().map(|g| &self.groups[*g]));
-        let (mut grads, mut sums) = (Gradients::zeros(policy.adapter.vars()), Sums::default());
+        let mut sums = Sums::default();
         let slopes = |logprobs: &[f32], entropies: &[f32]| {
             sums.entropy += entropies.iter().map(|e| f64::from(*e)).sum::<f64>();
             self.slopes(algo, (logprobs, entropies), &batch.spans, &mut sums)
         };
-        batch.backward(&policy.model, &policy.adapter, temperature, kept, slopes, &mut grads.0, buffers)?;
+        let grads = Gradients::of_part(policy, &batch, temperature, kept, slopes, at)?;
         Ok((grads, sums))
     }
 

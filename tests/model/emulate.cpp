@@ -127,6 +127,12 @@ static float __uint_as_float(unsigned bits) {
     return x;
 }
 
+static unsigned __float_as_uint(float x) {
+    unsigned bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
 #include "../../src/model/kernels/kernels.cu"
 
 template <typename... A> struct Bound {
@@ -154,13 +160,22 @@ extern "C" int medserl_launch(const char *name, unsigned x, unsigned y, unsigned
     std::lock_guard<std::mutex> lock(one);
 #define KERNEL(kernel) \
     if (!strcmp(name, #kernel)) return run(kernel, x, y, threads, arguments);
-    KERNEL(rms_norm)
-    KERNEL(rms_norm_back)
-    KERNEL(rope)
-    KERNEL(geglu)
-    KERNEL(geglu_back)
-    KERNEL(masked_softmax)
-    KERNEL(softmax_back)
+    KERNEL(embed_f32)
+    KERNEL(embed_bf16)
+    KERNEL(halve)
+    KERNEL(enter)
+    KERNEL(join)
+    KERNEL(norm_slope)
+    KERNEL(gate_rows)
+    KERNEL(gate_slope)
+    KERNEL(heads_f32)
+    KERNEL(heads_bf16)
+    KERNEL(heads_slope)
+    KERNEL(pad)
+    KERNEL(unpad)
+    KERNEL(tree_softmax)
+    KERNEL(tree_softmax_slope)
+    KERNEL(decode_join)
     KERNEL(decode_1_f32)
     KERNEL(decode_2_f32)
     KERNEL(decode_4_f32)
@@ -170,6 +185,8 @@ extern "C" int medserl_launch(const char *name, unsigned x, unsigned y, unsigned
     KERNEL(add_statistics)
     KERNEL(finish_statistics)
     KERNEL(logit_slopes)
+    KERNEL(squares)
+    KERNEL(adamw)
     KERNEL(pick)
     return 1;
 }

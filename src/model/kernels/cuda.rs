@@ -1,32 +1,35 @@
 //! Launching kernels through the CUDA driver, and the one matrix product candle does not offer. Never run on the CPU.
 
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Mutex,
+};
+
 use candle_core::{
-    CudaDevice, CudaStorage, DType, Result, Shape, Storage, Tensor, bail,
+    CudaDevice, CudaStorage, DType, Device, Result, bail,
+    backend::BackendStorage,
     cuda_backend::{
         WrapErr,
         cudarc::{
             cublas::{result, sys},
-            driver::{CudaSlice, DevicePtr, DevicePtrMut, LaunchConfig, PushKernelArg},
+            driver::{
+                CudaFunction, CudaGraph, DevicePtr, LaunchConfig, PushKernelArg, result as driver,
+                sys::{CUgraphInstantiate_flags, CUstreamCaptureMode},
+            },
         },
     },
-    op::BackpropOp,
 };
 
-use super::{Call, Number, THREADS};
+use super::{
+    Argument, THREADS,
+    machine::{Product, View},
+};
 
 /// kernels.cu as PTX for the oldest GPU the build was told of; the driver compiles it for the one at hand.
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
 
-fn storage<'a>(storage: &'a Storage, what: &str) -> Result<&'a CudaStorage> {
-    match storage {
-        Storage::Cuda(storage) => Ok(storage),
-        _ => bail!("{what}: a tensor is not on the GPU"),
-    }
-}
-
 /// Device address of a tensor's first value.
-fn address(storage: &CudaStorage, offset: usize) -> Result<u64> {
-    use candle_core::backend::BackendStorage;
+pub fn address(storage: &CudaStorage, offset: usize) -> Result<u64> {
     let stream = storage.device().cuda_stream();
     let base = match storage.dtype() {
         DType::F32 => storage.as_cuda_slice::<f32>()?.device_ptr(&stream).0,
@@ -45,99 +48,112 @@ fn half_address(storage: &CudaStorage, stream: &candle_core::cuda_backend::cudar
     })
 }
 
-fn wrap(slice: CudaSlice<f32>, device: &CudaDevice, shape: Shape) -> Tensor {
-    let storage = Storage::Cuda(CudaStorage::wrap_cuda_slice(slice, device.clone()));
-    Tensor::from_storage(storage, shape, BackpropOp::none(), false)
+fn of(device: &Device) -> Result<&CudaDevice> {
+    device.as_cuda_device()
 }
 
-pub fn run(call: &Call) -> Result<Vec<Tensor>> {
-    use candle_core::backend::BackendStorage;
-    let Some(first) = call.inputs.first() else { bail!("{}: no inputs", call.name) };
-    let held: Vec<_> = call.inputs.iter().map(|t| t.storage_and_layout()).collect();
-    let device = match first.device() {
-        candle_core::Device::Cuda(device) => device.clone(),
-        _ => bail!("{}: the inputs are not on a GPU", call.name),
-    };
-    let mut addresses = Vec::new();
-    for (held, layout) in &held {
-        let held = storage(held, call.name)?;
-        if held.device().id() != device.id() {
-            bail!("{}: the inputs lie on different GPUs", call.name);
-        }
-        addresses.push(address(held, layout.start_offset())?);
-    }
-    let stream = device.cuda_stream();
-    let mut outputs = Vec::new();
-    for shape in call.outputs {
-        // SAFETY: a kernel writes every value of its outputs.
-        let mut out = unsafe { device.alloc::<f32>(shape.elem_count())? };
-        addresses.push(out.device_ptr_mut(&stream).0);
-        outputs.push(out);
-    }
-    if call.grid.0 > 0 && call.grid.1 > 0 {
-        let function = device.get_or_load_custom_func(call.name, "medserl", PTX)?;
-        let mut builder = function.builder();
-        for address in &addresses {
-            builder.arg(address);
-        }
-        for number in call.numbers {
-            match number {
-                Number::Count(n) => builder.arg(n),
-                Number::Real(x) => builder.arg(x),
+/// The kernels that were launched, by name: asking the driver for one costs as much as launching it.
+#[derive(Default)]
+pub struct Functions(Mutex<HashMap<&'static str, CudaFunction>>);
+
+impl Functions {
+    pub fn launch(&self, device: &Device, name: &'static str, grid: (usize, usize), arguments: &[Argument]) -> Result<()> {
+        let (device, Ok(mut known)) = (of(device)?, self.0.lock()) else { bail!("a launch panicked") };
+        let function = match known.entry(name) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(device.get_or_load_custom_func(name, "medserl", PTX)?.into_cuda_function()),
+        };
+        let stream = device.cuda_stream();
+        let mut builder = stream.launch_builder(function);
+        for argument in arguments {
+            match argument {
+                Argument::At(at) => builder.arg(at),
+                Argument::Count(n) => builder.arg(n),
+                Argument::Real(x) => builder.arg(x),
             };
         }
         let config = LaunchConfig {
-            grid_dim: (call.grid.0 as u32, call.grid.1 as u32, 1),
+            grid_dim: (grid.0 as u32, grid.1 as u32, 1),
             block_dim: (THREADS as u32, 1, 1),
             shared_mem_bytes: 0,
         };
         // SAFETY: number, order and kinds of the arguments are what the kernel of this name declares; tests run the same calls.
         unsafe { builder.launch(config) }.w()?;
+        Ok(())
     }
-    Ok(outputs.into_iter().zip(call.outputs).map(|(out, shape)| wrap(out, &device, shape.clone())).collect())
 }
 
-/// x (N, K) f32 · W or Wᵀ with bf16 weights: inputs bf16, sums and result f32. Row-major x · Wᵀ is column-major W · xᵀ.
-pub fn half_product(x: &Tensor, w: &Tensor, transposed: bool) -> Result<Tensor> {
-    let half = x.to_dtype(DType::BF16)?.contiguous()?;
-    let ((rows, inner), (out, input)) = (half.dims2()?, w.dims2()?);
-    let (columns, expected) = if transposed { (out, input) } else { (input, out) };
-    if inner != expected || !w.is_contiguous() {
-        bail!("a product of {rows} x {inner} with weights {out} x {input} does not fit");
+/// Launches that were recorded, to be made again in one.
+pub struct Recorded(CudaGraph);
+
+/// Records what `f` launches, without running it.
+pub fn record(device: &Device, f: &mut dyn FnMut() -> Result<()>) -> Result<Recorded> {
+    let stream = of(device)?.cuda_stream();
+    stream.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED).w()?;
+    let launched = f();
+    let flags = CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
+    let graph = stream.end_capture(flags).w();
+    launched?;
+    match graph? {
+        Some(graph) => Ok(Recorded(graph)),
+        None => bail!("the driver recorded nothing"),
     }
-    let candle_core::Device::Cuda(device) = x.device() else { bail!("the input is not on a GPU") };
-    let ((x_held, x_layout), (w_held, w_layout)) = (half.storage_and_layout(), w.storage_and_layout());
-    let x_address = address(storage(&x_held, "product")?, x_layout.start_offset())?;
-    let w_address = address(storage(&w_held, "product")?, w_layout.start_offset())?;
-    // SAFETY: the product below writes every value.
-    let mut y = unsafe { device.alloc::<f32>(rows * columns)? };
-    let y_address = y.device_ptr_mut(&device.cuda_stream()).0;
-    let (one, zero) = (1f32, 0f32);
-    let operation = if transposed { sys::cublasOperation_t::CUBLAS_OP_T } else { sys::cublasOperation_t::CUBLAS_OP_N };
-    // SAFETY: addresses are of this device and as large as the shapes checked above say.
+}
+
+impl Recorded {
+    pub fn replay(&self) -> Result<()> {
+        self.0.launch().w()
+    }
+}
+
+/// What cuBLAS calls a matrix (rows, cols) whose rows, or columns, are its columns, and how far apart those lie. It wants them no
+/// nearer than they are long, also where there is only one.
+fn column_major(view: &View, rows: usize, cols: usize) -> Result<(sys::cublasOperation_t, i32)> {
+    match (view.row, view.col) {
+        (row, 1) if row >= cols || rows == 1 => Ok((sys::cublasOperation_t::CUBLAS_OP_N, row.max(cols) as i32)),
+        (1, col) if col >= rows || cols == 1 => Ok((sys::cublasOperation_t::CUBLAS_OP_T, col.max(rows) as i32)),
+        (row, col) => bail!("{rows} rows {row} apart of {cols} columns {col} apart are no matrix for cuBLAS"),
+    }
+}
+
+fn kind(view: &View) -> sys::cudaDataType_t {
+    if view.half { sys::cudaDataType_t::CUDA_R_16BF } else { sys::cudaDataType_t::CUDA_R_32F }
+}
+
+/// Row-major a · b is column-major bᵀ · aᵀ; sums are f32 in either kind.
+pub fn product(device: &Device, product: &Product) -> Result<()> {
+    let Product { size: (m, n, k), a, b, out, scale, keep, batch } = *product;
+    let ((a_op, a_lead), (b_op, b_lead)) = (column_major(&a, m, k)?, column_major(&b, k, n)?);
+    let device = of(device)?;
+    device.cuda_stream().context().bind_to_thread().w()?;
+    let handle = device.cublas_handle();
+    let (scale, keep) = (std::ptr::from_ref(&scale).cast(), std::ptr::from_ref(&keep).cast());
+    let compute = sys::cublasComputeType_t::CUBLAS_COMPUTE_32F;
+    let algorithm = sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT;
+    let out_kind = sys::cudaDataType_t::CUDA_R_32F;
+    // SAFETY: the caller says that matrices of these shapes lie at these addresses.
     unsafe {
-        result::gemm_ex(
-            *device.cublas_handle().handle(),
-            operation,
-            sys::cublasOperation_t::CUBLAS_OP_N,
-            columns as i32,
-            rows as i32,
-            inner as i32,
-            std::ptr::from_ref(&one).cast(),
-            w_address as *const _,
-            sys::cudaDataType_t::CUDA_R_16BF,
-            input as i32,
-            x_address as *const _,
-            sys::cudaDataType_t::CUDA_R_16BF,
-            inner as i32,
-            std::ptr::from_ref(&zero).cast(),
-            y_address as *mut _,
-            sys::cudaDataType_t::CUDA_R_32F,
-            columns as i32,
-            sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
-            sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT_TENSOR_OP,
-        )
+        let (m, n, k) = (m as i32, n as i32, k as i32);
+        let ((a_at, b_at), out_at) = ((a.at as *const _, b.at as *const _), out.at as *mut _);
+        if batch == 1 {
+            result::gemm_ex(
+                *handle.handle(), b_op, a_op, n, m, k, scale, b_at, kind(&b), b_lead, a_at, kind(&a), a_lead, keep, out_at, out_kind,
+                out.row as i32, compute, algorithm,
+            )
+        } else {
+            let step = |view: &View| view.step as i64;
+            result::gemm_strided_batched_ex(
+                *handle.handle(), b_op, a_op, n, m, k, scale, b_at, kind(&b), b_lead, step(&b), a_at, kind(&a), a_lead, step(&a), keep,
+                out_at, out_kind, out.row as i32, step(&out), batch as i32, compute, algorithm,
+            )
+        }
     }
-    .w()?;
-    Ok(wrap(y, device, Shape::from((rows, columns))))
+    .w()
+}
+
+pub fn write(device: &Device, at: u64, words: &[u32]) -> Result<()> {
+    let stream = of(device)?.cuda_stream();
+    stream.context().bind_to_thread().w()?;
+    // SAFETY: the caller owns so many words there. From pageable memory the driver has read them before this returns.
+    unsafe { driver::memcpy_htod_async(at, words, stream.cu_stream()) }.map_err(candle_core::Error::wrap)
 }

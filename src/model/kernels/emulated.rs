@@ -2,9 +2,12 @@
 
 use std::ffi::{CString, c_char, c_void};
 
-use candle_core::{CpuStorage, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, Result, bail};
 
-use super::{Call, Number};
+use super::{
+    Argument,
+    machine::{Product, View},
+};
 
 /// `launch(name, blocks in x, blocks in y, threads, arguments)`: arguments are addresses of values, as the CUDA driver takes them.
 /// Returns 0, or 1 where there is no kernel of that name.
@@ -29,38 +32,82 @@ impl Emulator {
         Emulator { launch }
     }
 
-    pub fn run(self, call: &Call) -> Result<Vec<Tensor>> {
-        let storages: Vec<_> = call.inputs.iter().map(|t| t.storage_and_layout()).collect();
-        let mut addresses = Vec::new();
-        for (storage, layout) in &storages {
-            let Storage::Cpu(storage) = &**storage else { bail!("{}: an input is not on the CPU", call.name) };
-            addresses.push(address(storage, layout.start_offset())?);
-        }
-        let mut outputs: Vec<Vec<f32>> = call.outputs.iter().map(|s| vec![0f32; s.elem_count()]).collect();
-        addresses.extend(outputs.iter_mut().map(|out| out.as_mut_ptr().cast::<c_void>().cast_const()));
-        let pointers = addresses.iter().map(|a| std::ptr::from_ref(a).cast::<c_void>());
-        let numbers = call.numbers.iter().map(|number| match number {
-            Number::Count(n) => std::ptr::from_ref(n).cast::<c_void>(),
-            Number::Real(x) => std::ptr::from_ref(x).cast::<c_void>(),
-        });
-        let arguments: Vec<*const c_void> = pointers.chain(numbers).collect();
-        let Ok(name) = CString::new(call.name) else { bail!("a kernel's name holds a zero") };
-        let (x, y) = (call.grid.0 as u32, call.grid.1 as u32);
+    pub fn launch(self, name: &'static str, grid: (usize, usize), arguments: &[Argument]) -> Result<()> {
+        let arguments: Vec<*const c_void> = arguments
+            .iter()
+            .map(|argument| match argument {
+                Argument::At(at) => std::ptr::from_ref(at).cast(),
+                Argument::Count(n) => std::ptr::from_ref(n).cast(),
+                Argument::Real(x) => std::ptr::from_ref(x).cast(),
+            })
+            .collect();
+        let Ok(called) = CString::new(name) else { bail!("a kernel's name holds a zero") };
         // SAFETY: the arguments outlive the call, and their number and kinds are what the kernel of this name declares.
-        let status = unsafe { (self.launch)(name.as_ptr(), x, y, super::THREADS as u32, arguments.as_ptr()) };
+        let status = unsafe {
+            (self.launch)(called.as_ptr(), grid.0 as u32, grid.1 as u32, super::THREADS as u32, arguments.as_ptr())
+        };
         if status != 0 {
-            bail!("there is no kernel {}", call.name);
+            bail!("there is no kernel {name}");
         }
-        let device = candle_core::Device::Cpu;
-        outputs.into_iter().zip(call.outputs).map(|(out, shape)| Tensor::from_vec(out, shape.clone(), &device)).collect()
+        Ok(())
     }
 }
 
-fn address(storage: &CpuStorage, offset: usize) -> Result<*const c_void> {
-    Ok(match storage {
-        CpuStorage::F32(values) => values[offset..].as_ptr().cast(),
-        CpuStorage::U32(values) => values[offset..].as_ptr().cast(),
-        CpuStorage::BF16(values) => values[offset..].as_ptr().cast(),
+pub fn address(storage: &CpuStorage, offset: usize) -> Result<u64> {
+    let at = match storage {
+        CpuStorage::F32(values) => values[offset..].as_ptr().expose_provenance(),
+        CpuStorage::U32(values) => values[offset..].as_ptr().expose_provenance(),
+        CpuStorage::BF16(values) => values[offset..].as_ptr().expose_provenance(),
         other => bail!("no kernel takes {:?}", candle_core::backend::BackendStorage::dtype(other)),
-    })
+    };
+    Ok(at as u64)
+}
+
+/// An address as a pointer.
+fn pointer<T>(at: u64) -> *mut T {
+    std::ptr::with_exposed_provenance_mut(at as usize)
+}
+
+pub fn write(at: u64, words: &[u32]) -> Result<()> {
+    // SAFETY: the caller owns so many words there.
+    unsafe { std::ptr::copy_nonoverlapping(words.as_ptr(), pointer(at), words.len()) };
+    Ok(())
+}
+
+/// Element (i, j) of one of a batch, widened.
+fn value(view: &View, batch: usize, i: usize, j: usize) -> f32 {
+    let at = batch * view.step + i * view.row + j * view.col;
+    // SAFETY: the caller says that the matrix lies there.
+    unsafe {
+        match view.half {
+            true => f32::from_bits(u32::from(pointer::<u16>(view.at).add(at).read()) << 16),
+            false => pointer::<f32>(view.at).add(at).read(),
+        }
+    }
+}
+
+pub fn product(product: &Product) -> Result<()> {
+    let (m, n, k) = product.size;
+    for batch in 0..product.batch {
+        let plain = |view: &View, rows: usize, cols: usize| -> Vec<f32> {
+            (0..rows).flat_map(|i| (0..cols).map(move |j| (i, j))).map(|(i, j)| value(view, batch, i, j)).collect()
+        };
+        let (a, b) = (plain(&product.a, m, k), plain(&product.b, k, n));
+        for i in 0..m {
+            let mut sums = vec![0f32; n];
+            for (a, row) in a[i * k..(i + 1) * k].iter().zip(b.chunks_exact(n)) {
+                sums.iter_mut().zip(row).for_each(|(sum, b)| *sum += a * b);
+            }
+            // SAFETY: the caller says that the matrix lies there.
+            let out = pointer::<f32>(product.out.at).wrapping_add(batch * product.out.step + i * product.out.row);
+            for (j, sum) in sums.into_iter().enumerate() {
+                unsafe {
+                    let out = out.add(j);
+                    // As BLAS does: what is not kept is not read.
+                    out.write(product.scale * sum + if product.keep == 0.0 { 0.0 } else { product.keep * out.read() });
+                }
+            }
+        }
+    }
+    Ok(())
 }

@@ -3,24 +3,24 @@
 //! A launcher is the CUDA driver, or in tests a library made from the same source for the CPU, so that kernels, argument order
 //! and grid sizes are exercised on machines without a GPU.
 
+pub mod buffer;
 pub mod check;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod emulated;
 #[cfg(feature = "cuda")]
 pub mod gpu;
+pub mod machine;
 
 use candle_core::{DType, Device, Result, Shape, Tensor, bail};
 
-use super::ops::attention::Heads;
+use buffer::{Buffer, address};
+use machine::{Machine, Product, View};
 
 pub use emulated::Emulator;
 
 /// Threads of a block in every kernel.
-const THREADS: usize = 256;
-/// Query heads that share a key head, for which there is a decode kernel, and the widest head it takes.
-const GROUPS: [usize; 3] = [1, 2, 4];
-const WIDEST_HEAD: usize = 256;
+pub const THREADS: usize = 256;
 
 /// What runs kernels.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,47 +31,42 @@ pub enum Launcher {
     Emulated(Emulator),
 }
 
-/// One launch. Every kernel takes its inputs, then its outputs (all f32), then numbers.
+/// What a kernel takes: the address of values on its device, or a number passed by value.
+#[derive(Clone, Copy, Debug)]
+pub enum Argument {
+    At(u64),
+    Count(u32),
+    Real(f32),
+}
+
+/// One launch whose outputs are new tensors of f32. The kernel takes its inputs, then its outputs, then numbers.
 pub struct Call<'a> {
     pub name: &'static str,
     /// Blocks in x and y.
     pub grid: (usize, usize),
     pub inputs: &'a [&'a Tensor],
     pub outputs: &'a [Shape],
-    pub numbers: &'a [Number],
+    pub numbers: &'a [Argument],
 }
 
-/// A number passed by value, four bytes either way.
-#[derive(Clone, Copy, Debug)]
-pub enum Number {
-    Count(u32),
-    Real(f32),
-}
-
-fn count(n: usize) -> Result<Number> {
+pub fn count(n: usize) -> Result<Argument> {
     match u32::try_from(n) {
-        Ok(n) => Ok(Number::Count(n)),
+        Ok(n) => Ok(Argument::Count(n)),
         Err(_) => bail!("{n} values are more than one kernel takes"),
     }
 }
 
-/// Rows of width `d` that x holds.
-fn rows_of(x: &Tensor, d: usize) -> usize {
-    x.elem_count() / d.max(1)
-}
-
 impl Launcher {
     fn run(self, call: &Call) -> Result<Vec<Tensor>> {
-        for input in call.inputs {
-            if !input.is_contiguous() {
-                bail!("{}: inputs must be contiguous", call.name);
-            }
-        }
-        match self {
-            #[cfg(feature = "cuda")]
-            Launcher::Cuda => cuda::run(call),
-            Launcher::Emulated(emulator) => emulator.run(call),
-        }
+        let Some(first) = call.inputs.first() else { bail!("{}: no inputs", call.name) };
+        let machine = Machine::new(first.device(), self);
+        let outputs =
+            call.outputs.iter().map(|s| Buffer::new(s.clone(), DType::F32, first.device())).collect::<Result<Vec<_>>>()?;
+        let mut arguments = call.inputs.iter().map(|t| Ok(Argument::At(address(t)?))).collect::<Result<Vec<_>>>()?;
+        arguments.extend(outputs.iter().map(|out| Argument::At(out.at())));
+        arguments.extend_from_slice(call.numbers);
+        machine.launch(call.name, call.grid, &arguments)?;
+        Ok(outputs.into_iter().map(Buffer::into_tensor).collect())
     }
 
     fn run_one(self, call: &Call) -> Result<Tensor> {
@@ -79,116 +74,6 @@ impl Launcher {
             Some(y) => Ok(y),
             None => bail!("{} gives nothing", call.name),
         }
-    }
-
-    /// See [`super::portable::rms_norm`].
-    pub fn rms_norm(self, x: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor> {
-        let d = w.elem_count();
-        self.run_one(&Call {
-            name: "rms_norm",
-            grid: (rows_of(x, d), 1),
-            inputs: &[x, w],
-            outputs: &[x.shape().clone()],
-            numbers: &[count(d)?, Number::Real(eps)],
-        })
-    }
-
-    pub fn rms_norm_back(self, x: &Tensor, w: &Tensor, slope: &Tensor, eps: f32) -> Result<Tensor> {
-        let d = w.elem_count();
-        self.run_one(&Call {
-            name: "rms_norm_back",
-            grid: (rows_of(x, d), 1),
-            inputs: &[x, w, slope],
-            outputs: &[x.shape().clone()],
-            numbers: &[count(d)?, Number::Real(eps)],
-        })
-    }
-
-    /// `sign` -1 turns back.
-    pub fn rope(self, x: &Tensor, cos: &Tensor, sin: &Tensor, sign: f32) -> Result<Tensor> {
-        let (pairs, (_, width)) = (x.elem_count() / 2, x.dims2()?);
-        self.run_one(&Call {
-            name: "rope",
-            grid: (pairs.div_ceil(THREADS), 1),
-            inputs: &[x, cos, sin],
-            outputs: &[x.shape().clone()],
-            numbers: &[count(pairs)?, count(cos.dim(1)?)?, count(width)?, Number::Real(sign)],
-        })
-    }
-
-    pub fn geglu(self, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-        let n = gate.elem_count();
-        self.run_one(&Call {
-            name: "geglu",
-            grid: (n.div_ceil(THREADS), 1),
-            inputs: &[gate, up],
-            outputs: &[gate.shape().clone()],
-            numbers: &[count(n)?],
-        })
-    }
-
-    /// Slopes of gate and up.
-    pub fn geglu_back(self, gate: &Tensor, up: &Tensor, slope: &Tensor) -> Result<[Tensor; 2]> {
-        let n = gate.elem_count();
-        let mut both = self.run(&Call {
-            name: "geglu_back",
-            grid: (n.div_ceil(THREADS), 1),
-            inputs: &[gate, up, slope],
-            outputs: &[gate.shape().clone(), gate.shape().clone()],
-            numbers: &[count(n)?],
-        })?;
-        match (both.pop(), both.pop()) {
-            (Some(d_up), Some(d_gate)) => Ok([d_gate, d_up]),
-            _ => bail!("geglu_back gives two slopes"),
-        }
-    }
-
-    /// Probabilities from scores (kv heads, group · len, keys), whose queries are `len` positions from `first` for each head.
-    pub fn masked_softmax(self, scores: &Tensor, len: usize, first: usize, heads: Heads) -> Result<Tensor> {
-        let n = scores.dim(2)?;
-        self.run_one(&Call {
-            name: "masked_softmax",
-            grid: (rows_of(scores, n), 1),
-            inputs: &[scores],
-            outputs: &[scores.shape().clone()],
-            numbers: &[count(n)?, count(len)?, count(first)?, window(heads)?, Number::Real(heads.scale)],
-        })
-    }
-
-    /// scale · p ∘ (dp - p·dp) over the last dimension.
-    pub fn softmax_back(self, p: &Tensor, dp: &Tensor, scale: f32) -> Result<Tensor> {
-        let n = p.dim(2)?;
-        self.run_one(&Call {
-            name: "softmax_back",
-            grid: (rows_of(p, n), 1),
-            inputs: &[p, dp],
-            outputs: &[p.shape().clone()],
-            numbers: &[count(n)?, Number::Real(scale)],
-        })
-    }
-
-    /// q (rows, heads · hd) over cached keys and values (positions, kv heads · hd); spans (rows, 4).
-    pub fn decode_attention(self, q: &Tensor, (k, v): &(Tensor, Tensor), spans: &Tensor, heads: Heads) -> Result<Tensor> {
-        let group = heads.n_heads / heads.n_kv_heads;
-        let name = match (group, k.dtype()) {
-            (1, DType::F32) => "decode_1_f32",
-            (2, DType::F32) => "decode_2_f32",
-            (4, DType::F32) => "decode_4_f32",
-            (1, DType::BF16) => "decode_1_bf16",
-            (2, DType::BF16) => "decode_2_bf16",
-            (4, DType::BF16) => "decode_4_bf16",
-            (group, dtype) => bail!("no kernel reads {dtype:?} caches for {group} query heads a key head ({GROUPS:?} are there)"),
-        };
-        if heads.head_dim > WIDEST_HEAD {
-            bail!("heads of {} are wider than the decode kernel's {WIDEST_HEAD}", heads.head_dim);
-        }
-        self.run_one(&Call {
-            name,
-            grid: (q.dim(0)?, heads.n_kv_heads),
-            inputs: &[q, k, v, spans],
-            outputs: &[q.shape().clone()],
-            numbers: &[count(heads.n_kv_heads)?, count(heads.head_dim)?, window(heads)?, Number::Real(heads.scale)],
-        })
     }
 
     /// Running statistics of `n` rows before any word: (n, 4) of largest, sum, weighted sum, target.
@@ -212,7 +97,7 @@ impl Launcher {
             grid: (rows, 1),
             inputs: &[logits, targets, running],
             outputs: &[running.shape().clone()],
-            numbers: &[count(n)?, count(first)?, Number::Real(inverse)],
+            numbers: &[count(n)?, count(first)?, Argument::Real(inverse)],
         })
     }
 
@@ -236,7 +121,7 @@ impl Launcher {
             grid: (rows, n.div_ceil(THREADS)),
             inputs: &[logits, log_sum_exp, slope],
             outputs: &[logits.shape().clone()],
-            numbers: &[count(n)?, Number::Real(inverse)],
+            numbers: &[count(n)?, Argument::Real(inverse)],
         })
     }
 
@@ -249,25 +134,23 @@ impl Launcher {
             grid: (rows, 1),
             inputs: &[&logits.contiguous()?, &Tensor::new(units, logits.device())?],
             outputs: &[Shape::from((rows, 2))],
-            numbers: &[count(n)?, Number::Real(inverse), Number::Count(u32::from(!draws))],
+            numbers: &[count(n)?, Argument::Real(inverse), Argument::Count(u32::from(!draws))],
         })?;
         Ok(picked.to_vec2::<f32>()?.into_iter().map(|row| (row[0] as u32, row[1])).collect())
     }
 
     /// x (N, K) f32 times bf16 weights (M, K), transposed or as they lie, summed and returned in f32.
     pub fn half_product(self, x: &Tensor, w: &Tensor, transposed: bool) -> Result<Tensor> {
-        match self {
-            #[cfg(feature = "cuda")]
-            Launcher::Cuda => cuda::half_product(x, w, transposed),
-            Launcher::Emulated(_) => {
-                let (x, w) = (x.to_dtype(w.dtype())?.to_dtype(DType::F32)?, w.to_dtype(DType::F32)?);
-                if transposed { x.matmul(&w.t()?) } else { x.matmul(&w) }
-            }
+        let half = x.to_dtype(DType::BF16)?.contiguous()?;
+        let ((rows, inner), (out, input)) = (half.dims2()?, w.dims2()?);
+        let (columns, expected) = if transposed { (out, input) } else { (input, out) };
+        if inner != expected || !w.is_contiguous() {
+            bail!("a product of {rows} x {inner} with weights {out} x {input} does not fit");
         }
+        let y = Buffer::new((rows, columns), DType::F32, x.device())?;
+        let w = if transposed { View::t(address(w)?, input) } else { View::rows(address(w)?, input) };
+        let (x, out) = (View::rows(address(&half)?, inner), View::rows(y.at(), columns));
+        Machine::new(half.device(), self).product(&Product::of((rows, columns, inner), x.half(), w.half(), out))?;
+        Ok(y.into_tensor())
     }
-}
-
-/// 0 sees everything.
-fn window(heads: Heads) -> Result<Number> {
-    count(heads.window.unwrap_or(0))
 }

@@ -42,7 +42,7 @@ impl RopeTable {
         Ok((cos.concat(), sin.concat()))
     }
 
-    fn check(&self, positions: &[u32]) -> Result<()> {
+    pub fn check(&self, positions: &[u32]) -> Result<()> {
         match positions.iter().find(|p| **p as usize >= self.n_positions()) {
             Some(p) => {
                 candle_core::bail!("position {p} is beyond the {} positions this model was opened for", self.n_positions())

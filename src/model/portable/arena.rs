@@ -6,9 +6,9 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::attention::{Masks, attention};
-use crate::model::{gemma3::Attend, kernels::Launcher, ops::attention::Heads, spec::Spec};
+use crate::model::{gemma3::Attend, ops::attention::Heads, spec::Spec};
 
-/// Rows of completions attended to at once where there is no kernel for it; bounds the copies.
+/// Rows of completions attended to at once; bounds the copies.
 const TOGETHER: usize = 32;
 
 /// How much can be written at a time.
@@ -74,6 +74,11 @@ impl Arena {
         Arena { layers }
     }
 
+    /// Keys and values of a layer.
+    pub fn layer(&self, layer: usize) -> &(Tensor, Tensor) {
+        &self.layers[layer]
+    }
+
     /// Stores rows of k and v at the places of `targets` (rows, width).
     fn store(&self, layer: usize, k: &Tensor, v: &Tensor, targets: &Tensor) -> Result<()> {
         let (keys, values) = &self.layers[layer];
@@ -120,14 +125,7 @@ impl Span {
 pub struct Step<'a> {
     arena: &'a Arena,
     targets: Tensor,
-    sight: Sight,
-}
-
-/// What the rows see, as the operation at hand wants it.
-enum Sight {
-    /// (rows, 4) numbers of [`Span`].
-    Spans(Launcher, Tensor),
-    Blocks(Vec<Block>),
+    blocks: Vec<Block>,
 }
 
 /// Some rows' positions in the arena, padded to the longest, and the masks of both kinds of layer, (rows, 1, 1, positions).
@@ -141,27 +139,11 @@ struct Block {
 
 impl<'a> Step<'a> {
     /// `window` is that of the local layers.
-    pub fn new(
-        arena: &'a Arena,
-        spans: &[Span],
-        window: usize,
-        width: usize,
-        device: &Device,
-        kernels: Option<Launcher>,
-    ) -> Result<Step<'a>> {
+    pub fn new(arena: &'a Arena, spans: &[Span], window: usize, width: usize, device: &Device) -> Result<Step<'a>> {
         let places: Vec<u32> = spans.iter().map(|s| (s.own_start + s.own_len - 1) as u32).collect();
-        let sight = match kernels {
-            Some(kernels) => {
-                let flat = spans.iter().flat_map(|s| [s.prompt_start, s.prompt_len, s.own_start, s.own_len]);
-                let flat: Vec<u32> = flat.map(|n| n as u32).collect();
-                Sight::Spans(kernels, Tensor::from_vec(flat, (spans.len(), 4), device)?)
-            }
-            None => {
-                let blocks = spans.chunks(TOGETHER).enumerate();
-                Sight::Blocks(blocks.map(|(i, s)| Block::new(i * TOGETHER, s, window, device)).collect::<Result<_>>()?)
-            }
-        };
-        Ok(Step { arena, targets: targets(&places, width, device)?, sight })
+        let blocks = spans.chunks(TOGETHER).enumerate();
+        let blocks = blocks.map(|(i, s)| Block::new(i * TOGETHER, s, window, device)).collect::<Result<_>>()?;
+        Ok(Step { arena, targets: targets(&places, width, device)?, blocks })
     }
 }
 
@@ -205,12 +187,7 @@ impl Attend for Step<'_> {
     fn attend(&mut self, layer: usize, q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads) -> Result<Tensor> {
         self.arena.store(layer, k, v, &self.targets)?;
         let caches = &self.arena.layers[layer];
-        match &self.sight {
-            Sight::Spans(kernels, spans) => kernels.decode_attention(&q.contiguous()?, caches, spans, heads),
-            Sight::Blocks(blocks) => {
-                let rows = blocks.iter().map(|b| b.attend(q, caches, heads)).collect::<Result<Vec<_>>>()?;
-                Tensor::cat(&rows, 0)
-            }
-        }
+        let rows = self.blocks.iter().map(|b| b.attend(q, caches, heads)).collect::<Result<Vec<_>>>()?;
+        Tensor::cat(&rows, 0)
     }
 }

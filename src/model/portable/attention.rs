@@ -7,7 +7,6 @@ use candle_core::{Device, Result, Tensor, bail};
 
 use super::node::node3;
 use crate::model::{
-    kernels::Launcher,
     ops::attention::Heads,
     plan::{Plan, Segment},
 };
@@ -19,14 +18,13 @@ type Made = Vec<((usize, Option<usize>), Tensor)>;
 #[derive(Debug)]
 pub struct Masks {
     plan: Arc<Plan>,
-    kernels: Option<Launcher>,
     /// For each (segment, window): 0 where a key is seen, -inf where it is hidden; (1, 1, queries, keys).
     made: Mutex<Made>,
 }
 
 impl Masks {
-    pub fn new(plan: &Arc<Plan>, kernels: Option<Launcher>) -> Masks {
-        Masks { plan: plan.clone(), kernels, made: Mutex::new(Vec::new()) }
+    pub fn new(plan: &Arc<Plan>) -> Masks {
+        Masks { plan: plan.clone(), made: Mutex::new(Vec::new()) }
     }
 
     fn of(&self, index: usize, heads: Heads, device: &Device) -> Result<Tensor> {
@@ -124,11 +122,8 @@ impl Part<'_> {
 
     /// Probabilities (kv heads, group · len, keys).
     fn probabilities(&self, queries: &Tensor, keys: &Tensor) -> Result<Tensor> {
-        let Segment { len, first_position, .. } = self.segment();
+        let len = self.segment().len;
         let scores = queries.matmul(&keys.transpose(1, 2)?)?;
-        if let Some(kernels) = self.masks.kernels {
-            return kernels.masked_softmax(&scores, len, first_position, self.heads);
-        }
         let (kv_heads, rows, n) = scores.dims3()?;
         let mask = self.masks.of(self.index, self.heads, scores.device())?;
         let scores = (scores * f64::from(self.heads.scale))?.reshape((kv_heads, rows / len, len, n))?.broadcast_add(&mask)?;
@@ -148,13 +143,8 @@ impl Part<'_> {
         let d_values = p.transpose(1, 2)?.matmul(&slope)?;
         let dp = slope.matmul(&values.transpose(1, 2)?)?;
         // ds = scale · p ∘ (dp - p·dp)
-        let ds = match self.masks.kernels {
-            Some(kernels) => kernels.softmax_back(&p, &dp, self.heads.scale)?,
-            None => {
-                let mean = (&p * &dp)?.sum_keepdim(2)?;
-                ((p * dp.broadcast_sub(&mean)?)? * f64::from(self.heads.scale))?
-            }
-        };
+        let mean = (&p * &dp)?.sum_keepdim(2)?;
+        let ds = ((p * dp.broadcast_sub(&mean)?)? * f64::from(self.heads.scale))?;
         let d_queries = ds.matmul(&keys)?;
         let d_keys = ds.transpose(1, 2)?.matmul(&queries)?;
         Ok([self.rows(&d_queries)?, self.unseen(&d_keys)?, self.unseen(&d_values)?])

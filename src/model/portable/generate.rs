@@ -13,8 +13,12 @@ use super::{
 };
 use crate::{
     model::{
+        fused::{
+            decode::{Decoder, Next},
+            forward::Pass,
+            layers::Layers,
+        },
         generate::{Slot, Source, TokenRequest, siblings},
-        kernels::Launcher,
         plan::Plan,
         random::unit,
     },
@@ -37,7 +41,8 @@ struct Writing<'a> {
     source: Source<'a>,
     requests: &'a [TokenRequest],
     sampling: Sampling,
-    kernels: Option<Launcher>,
+    /// Where there are kernels of ours.
+    decoder: Option<Decoder<'a>>,
     cells: Cells,
     arena: Arena,
     free_prompts: Vec<usize>,
@@ -57,7 +62,9 @@ pub fn generate_tokens(
     watch: &mut dyn FnMut(&mut [Slot]) -> Result<bool>,
 ) -> Result<Vec<Slot>> {
     let mut slots: Vec<Slot> = (0..requests.len()).flat_map(|r| siblings(source, requests, r)).collect();
-    let mut writing = Writing::new(source, requests, sampling, slots.len())?;
+    let kernels = source.model.ops().kernels();
+    let layers = kernels.map(|kernels| Layers::new(source.model, source.adapter, kernels)).transpose()?;
+    let mut writing = Writing::new(source, requests, sampling, slots.len(), layers.as_ref())?;
     loop {
         writing.admit(&mut slots)?;
         if !watch(&mut slots)? {
@@ -75,7 +82,13 @@ pub fn generate_tokens(
 }
 
 impl<'a> Writing<'a> {
-    fn new(source: Source<'a>, requests: &'a [TokenRequest], sampling: Sampling, n_slots: usize) -> Result<Writing<'a>> {
+    fn new(
+        source: Source<'a>,
+        requests: &'a [TokenRequest],
+        sampling: Sampling,
+        n_slots: usize,
+        layers: Option<&'a Layers<'a>>,
+    ) -> Result<Writing<'a>> {
         let model = source.model;
         let dtype = model.cache_dtype();
         let sizes: Vec<(usize, usize)> = requests.iter().map(|r| (r.prompt.len(), r.n_completions)).collect();
@@ -84,7 +97,7 @@ impl<'a> Writing<'a> {
             source,
             requests,
             sampling,
-            kernels: model.ops().kernels(),
+            decoder: layers.map(|layers| Decoder::new(layers, cells.n_tails, cells.prompt + cells.tail)).transpose()?,
             cells,
             arena: Arena::new(&model.spec, cells, dtype, model.device())?,
             free_prompts: (0..cells.n_prompts).rev().collect(),
@@ -146,10 +159,18 @@ impl<'a> Writing<'a> {
             places.extend(start..start + prompt.len() as u32);
         }
         let model = self.source.model;
-        let (positions, plan) = (plan.positions(), Arc::new(plan));
-        let masks = Arc::new(Masks::new(&plan, self.kernels));
-        let mut attend = Fill { arena: &self.arena, targets: targets(&places, self.kv_width(), model.device())?, masks };
-        let hidden = model.forward_with(&ids, positions, self.source.adapter, &mut attend)?;
+        let plan = Arc::new(plan);
+        let hidden = match &self.decoder {
+            Some(decoder) => {
+                let places = Tensor::new(places, model.device())?;
+                Pass::new(decoder.layers, &ids, &plan)?.hidden(Some((&self.arena, &places)))?
+            }
+            None => {
+                let targets = targets(&places, self.kv_width(), model.device())?;
+                let mut attend = Fill { arena: &self.arena, targets, masks: Arc::new(Masks::new(&plan)) };
+                model.forward_with(&ids, plan.positions(), self.source.adapter, &mut attend)?
+            }
+        };
         let logits = model.logits(&hidden.index_select(&Tensor::new(last, model.device())?, 0)?)?;
         for (i, (request, cell)) in prompts.iter().enumerate() {
             let left = self.requests[*request].n_completions;
@@ -161,25 +182,33 @@ impl<'a> Writing<'a> {
     /// One forward for the newest token of every active slot, and one more token each.
     fn step(&mut self, active: &[usize], slots: &mut [Slot]) -> Result<()> {
         let model = self.source.model;
-        let (mut ids, mut positions, mut spans) = (Vec::new(), Vec::new(), Vec::new());
+        let mut next = Vec::with_capacity(active.len());
         for index in active {
             let slot = &slots[*index];
             let prompt_len = self.requests[slot.request].prompt.len();
             let open = self.open[slot.request].as_ref().context("a completion without its prompt")?;
             let tail = self.tails[*index].context("a completion without a place")?;
-            ids.push(*slot.tokens.last().context("a completion without its first token")?);
-            positions.push((prompt_len + slot.tokens.len() - 1) as u32);
-            spans.push(Span {
-                prompt_start: self.cells.prompt_start(open.cell),
-                prompt_len,
-                own_start: self.cells.tail_start(tail),
-                own_len: slot.tokens.len(),
+            next.push(Next {
+                token: *slot.tokens.last().context("a completion without its first token")?,
+                position: (prompt_len + slot.tokens.len() - 1) as u32,
+                span: Span {
+                    prompt_start: self.cells.prompt_start(open.cell),
+                    prompt_len,
+                    own_start: self.cells.tail_start(tail),
+                    own_len: slot.tokens.len(),
+                },
             });
         }
-        let window = model.spec.sliding_window;
-        let mut attend = Step::new(&self.arena, &spans, window, self.kv_width(), model.device(), self.kernels)?;
-        let hidden = model.forward_with(&ids, Arc::new(positions), self.source.adapter, &mut attend)?;
-        let logits = model.logits(&hidden)?;
+        let logits = match &self.decoder {
+            Some(decoder) => decoder.step(&next, &self.arena)?,
+            None => {
+                let spans: Vec<Span> = next.iter().map(|n| n.span).collect();
+                let mut attend = Step::new(&self.arena, &spans, model.spec.sliding_window, self.kv_width(), model.device())?;
+                let ids: Vec<u32> = next.iter().map(|n| n.token).collect();
+                let positions = Arc::new(next.iter().map(|n| n.position).collect());
+                model.logits(&model.forward_with(&ids, positions, self.source.adapter, &mut attend)?)?
+            }
+        };
         self.draw(&logits, active, slots)
     }
 
@@ -187,7 +216,7 @@ impl<'a> Writing<'a> {
     fn draw(&self, logits: &Tensor, which: &[usize], slots: &mut [Slot]) -> Result<()> {
         let Sampling { temperature, max_tokens } = self.sampling;
         let units: Vec<f64> = which.iter().map(|i| if temperature > 0.0 { unit(&mut slots[*i].rng) } else { 0.0 }).collect();
-        let picked = pick(&logits.to_dtype(DType::F32)?, temperature, &units, self.kernels)?;
+        let picked = pick(&logits.to_dtype(DType::F32)?, temperature, &units, self.source.model.ops().kernels())?;
         for (i, (token, logprob)) in which.iter().zip(picked) {
             let slot = &mut slots[*i];
             slot.tokens.push(token);

@@ -3,7 +3,7 @@
 //!
 //! Values are computed outside the graph and entered into it with a hand-written backward ([`node`]), so that a layer keeps
 //! what its backward reads and no more. Stream, norms, softmax and log-probs are f32; only the frozen weights, and what meets
-//! them in a product, may be bf16. Where a [`Launcher`] is given, an operation of many launches is one kernel of ours instead.
+//! them in a product, may be bf16. [`super::fused`] computes the same by kernels of ours.
 
 pub mod arena;
 pub mod attention;
@@ -16,29 +16,18 @@ pub mod rows;
 
 use candle_core::{Result, Tensor, bail};
 
-use super::kernels::Launcher;
 use node::{node1, node2};
 
 /// x (.., D), frozen w (D) → same shape as x: x / sqrt(mean(x²) + eps) · (1 + w), each block of D features alone.
-pub fn rms_norm(x: &Tensor, w: &Tensor, eps: f32, kernels: Option<Launcher>) -> Result<Tensor> {
+pub fn rms_norm(x: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor> {
     if w.is_variable() {
         bail!("norms are trained on the CPU only");
     }
     let (x, w) = (x.contiguous()?, w.detach());
-    let y = match kernels {
-        Some(kernels) => kernels.rms_norm(&x.detach(), &w, eps)?,
-        None => {
-            let d = w.elem_count();
-            let rows = x.detach().reshape((x.elem_count() / d, d))?;
-            normed(&rows, eps)?.1.broadcast_mul(&(&w + 1.0)?)?.reshape(x.shape())?
-        }
-    };
-    node1("rms-norm", &x, y, move |[x], slope| {
-        Ok([match kernels {
-            Some(kernels) => kernels.rms_norm_back(x, &w, slope, eps)?,
-            None => rms_norm_back(x, &w, slope, eps)?,
-        }])
-    })
+    let d = w.elem_count();
+    let rows = x.detach().reshape((x.elem_count() / d, d))?;
+    let y = normed(&rows, eps)?.1.broadcast_mul(&(&w + 1.0)?)?.reshape(x.shape())?;
+    node1("rms-norm", &x, y, move |[x], slope| Ok([rms_norm_back(x, &w, slope, eps)?]))
 }
 
 /// Inverse root mean square (rows, 1) of x (rows, D), and x times it.
@@ -59,15 +48,11 @@ fn rms_norm_back(x: &Tensor, w: &Tensor, slope: &Tensor, eps: f32) -> Result<Ten
 }
 
 /// Rotates every head of x (N, heads · 2 half) by its row's angle; cos, sin (N, half).
-pub fn rope(x: &Tensor, (cos, sin): &(Tensor, Tensor), kernels: Option<Launcher>) -> Result<Tensor> {
-    let turn = move |x: &Tensor, cos: &Tensor, sin: &Tensor, sign: f64| match kernels {
-        Some(kernels) => kernels.rope(x, cos, sin, sign as f32),
-        None => turned(x, cos, &(sin * sign)?),
-    };
+pub fn rope(x: &Tensor, (cos, sin): &(Tensor, Tensor)) -> Result<Tensor> {
     let x = x.contiguous()?;
-    let y = turn(&x.detach(), cos, sin, 1.0)?;
+    let y = turned(&x.detach(), cos, sin)?;
     let (cos, sin) = (cos.clone(), sin.clone());
-    node1("rope", &x, y, move |_, slope| Ok([turn(slope, &cos, &sin, -1.0)?]))
+    node1("rope", &x, y, move |_, slope| Ok([turned(slope, &cos, &sin.neg()?)?]))
 }
 
 fn turned(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
@@ -81,16 +66,10 @@ fn turned(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
 }
 
 /// gelu_tanh(gate) · up, elementwise.
-pub fn geglu(gate: &Tensor, up: &Tensor, kernels: Option<Launcher>) -> Result<Tensor> {
+pub fn geglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     let (gate, up) = (gate.contiguous()?, up.contiguous()?);
-    let y = match kernels {
-        Some(kernels) => kernels.geglu(&gate.detach(), &up.detach())?,
-        None => (gate.detach().gelu()? * up.detach())?,
-    };
-    node2("geglu", [&gate, &up], y, move |[gate, up], slope| match kernels {
-        Some(kernels) => kernels.geglu_back(gate, up, slope),
-        None => geglu_back(gate, up, slope),
-    })
+    let y = (gate.detach().gelu()? * up.detach())?;
+    node2("geglu", [&gate, &up], y, |[gate, up], slope| geglu_back(gate, up, slope))
 }
 
 fn geglu_back(gate: &Tensor, up: &Tensor, slope: &Tensor) -> Result<[Tensor; 2]> {

@@ -68,7 +68,7 @@ impl Run {
             &format!("warm-up on {} notes: completion loss {first:.3} to {last:.3} nats a token", examples.len()),
         );
         // The policy's updates start with moments of their own.
-        self.trainer.moments = Moments::zeros(self.trainer.policy.adapter.vars());
+        self.trainer.moments = Moments::of(&self.trainer.policy);
         Ok(true)
     }
 
