@@ -6,11 +6,13 @@
 use std::{env, path::PathBuf, process::Command};
 
 const SOURCE: &str = "src/model/kernels/kernels.cu";
+/// With the files it includes.
+const SOURCES: &str = "src/model/kernels";
 /// bf16 needs it; PTX for it runs on everything newer.
 const OLDEST: &str = "80";
 
 fn main() {
-    println!("cargo::rerun-if-changed={SOURCE}");
+    println!("cargo::rerun-if-changed={SOURCES}");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=CUDA_COMPUTE_CAP");
     println!("cargo::rerun-if-env-changed=CUDA_HOME");

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Everything there is to know about this program on a GPU, in one go: environment, every operation against the CPU, the reference dumps,
 # a policy step at three shapes under a memory cap, and transformers + peft on the same work where Python has them.
-# Writes FOLDER/gpu.md (a table a part) and the JSON behind it. NOT YET RUN ON A GPU: what it starts has only been built, linked and
-# checked on CPUs (2026-11-26).
+# Writes FOLDER/gpu.md (a table a part) and the JSON behind it. On an H200 it takes about five minutes (experiments/LOG.md).
 #
 #   experiments/gpu/run.sh [FOLDER]        default target/gpu-run
 #
@@ -10,12 +9,12 @@
 # GOLDENS   folder of reference dumps; default ../shared/goldens, then shared/goldens; where none is there that part says so
 # PEER      the peer's script; default ../shared/peers/hf_step.py, then shared/peers/hf_step.py
 # CAP       GiB of GPU memory left to either side; default 24, the card this is for
-# DEVICE    default cuda;  SHAPES  default "tiny small 4b";  REPS  default 3
+# DEVICE    default cuda;  SHAPES  default "tiny small 4b";  REPS  default 3;  LIMIT  seconds a part may take, default 600
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 folder=${1:-target/gpu-run}
 mkdir -p "$folder"
-device=${DEVICE:-cuda} cap=${CAP:-24} reps=${REPS:-3}
+device=${DEVICE:-cuda} cap=${CAP:-24} reps=${REPS:-3} limit=${LIMIT:-600}
 failed=0
 first_there() { for path in "$@"; do [ -e "$path" ] && { echo "$path"; return; }; done; }
 
@@ -53,7 +52,7 @@ part() { # part TITLE COMMAND…: runs it, puts what it prints into the report, 
   local title=$1
   shift
   printf '\n## %s\n\n`%s`\n\n' "$title" "$*" >>"$report"
-  "$@" >"$folder/part" 2>"$folder/part.err"
+  timeout "$limit" "$@" >"$folder/part" 2>"$folder/part.err"
   local status=$?
   # A table comes as it is, anything else as the text it is.
   if grep -q '^|' "$folder/part"; then cat "$folder/part"; else echo '```'; cat "$folder/part"; echo '```'; fi >>"$report"
@@ -97,9 +96,9 @@ for shape in ${SHAPES:-tiny small 4b}; do
     --prompt-tokens "$prompt" --completion-tokens "$completion" --micro-rows "$rows" --memory-cap "$cap" --reps "$reps"
     --out "$folder/$shape.json")
   if [ -n "$peer" ]; then
-    # Its best setting in memory like ours: checkpointing at the large shape, adapter merged for the rollout.
+    # Its best setting in the same memory: adapter merged for the rollout, and at the large shape checkpointing.
     micro=16 more=
-    [ "$shape" = 4b ] && micro=4 more=--grad-checkpoint
+    [ "$shape" = 4b ] && micro=8 more=--grad-checkpoint
     args+=(--peer "python3 $peer --device cuda --dtype bfloat16 --shape $shape -P $prompts -K $completions --prompt-len $prompt \
 --completion-len $completion --micro $micro --merge-rollout $more --threads $(nproc) --reps 1 --warmup 1 --foreign 1")
   fi

@@ -89,7 +89,7 @@ pub fn run(args: &Args) -> Result<()> {
         return screens::run(args.json);
     }
     if args.ceilings {
-        return print_ceilings(ceilings(), args.json);
+        return print_ceilings(ceilings(args.device)?, args);
     }
     ensure!(args.reps > 0, "--reps must be at least 1");
     let (shape, precision) = (shape(args.shape), precision(args.precision));
@@ -99,18 +99,23 @@ pub fn run(args: &Args) -> Result<()> {
         prompt_tokens: args.prompt_tokens,
         completion_tokens: args.completion_tokens,
     };
-    let _cap = args.memory_cap.map(|gib| cap_memory(args.device, gib << 30)).transpose()?;
+    let cap = args.memory_cap.map(|gib| gib << 30);
+    let mut held = cap.map(|bytes| cap_memory(args.device, bytes)).transpose()?;
     let mut spec = shape.spec();
     spec.vocab_size = args.vocab.unwrap_or(spec.vocab_size);
     let mut bench = Bench::new(args.device, spec, precision, work, args.micro_rows)?;
     bench.repeat()?;
     let (mut ours, mut peers) = (Vec::new(), Vec::new());
-    let mut ceilings = vec![ceilings_now()?];
+    let mut ceilings = vec![ceilings_now(args.device)?];
     for _ in 0..args.reps {
         ours.push(bench.repeat()?);
-        ceilings.push(ceilings_now()?);
+        ceilings.push(ceilings_now(args.device)?);
         // In turn, so that whatever else the machine does meets both.
-        peers.extend(args.peer.as_deref().map(run_peer).transpose()?);
+        let Some(peer) = &args.peer else { continue };
+        // As much for the peer as for us, what we hold aside.
+        let ours = held.as_mut().zip(cap).map(|(held, bytes)| held.leave(bytes)).transpose()?;
+        peers.push(run_peer(peer)?);
+        held.as_mut().zip(ours).map(|(held, left)| held.leave(left)).transpose()?;
     }
     let result = Outcome {
         ours,
@@ -131,7 +136,7 @@ pub fn run(args: &Args) -> Result<()> {
     if args.json {
         println!("{value}")
     } else {
-        result.print(work)
+        result.print(work, args.device)
     }
     Ok(())
 }
@@ -155,19 +160,31 @@ fn precision(name: PrecisionName) -> Precision {
 
 /// The ceilings at this moment, since other work on the machine moves them. By a process of its own: measuring the bandwidth reads
 /// half a gigabyte, which is no part of the step's memory.
-fn ceilings_now() -> Result<Ceilings> {
+fn ceilings_now(device: Place) -> Result<Ceilings> {
     let program = std::env::current_exe().context("cannot find this program to measure the machine with")?;
-    let output = Command::new(program).args(["bench", "--ceilings", "--json"]).output().context("cannot measure the machine")?;
+    let output = Command::new(program)
+        .args(["bench", "--ceilings", "--json", "--device", &device.to_string()])
+        .output()
+        .context("cannot measure the machine")?;
     ensure!(output.status.success(), "measuring the machine failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
     serde_json::from_slice(&output.stdout).context("measuring the machine printed something else")
 }
 
-fn print_ceilings(best: Ceilings, json: bool) -> Result<()> {
-    match json {
+fn print_ceilings(best: Ceilings, args: &Args) -> Result<()> {
+    let (products, memory) = kinds(args.device);
+    match args.json {
         true => println!("{}", serde_json::to_string(&best)?),
-        false => println!("machine: {:.0} GFLOP/s in f32 products, {:.1} GB/s reading memory", best.gflops, best.gbytes),
+        false => println!("machine: {:.0} GFLOP/s in {products}, {:.1} GB/s {memory}", best.gflops, best.gbytes),
     }
     Ok(())
+}
+
+/// What the ceilings of a device are of.
+fn kinds(device: Place) -> (&'static str, &'static str) {
+    match device {
+        Place::Cuda { .. } => ("bf16 products", "copying memory, read and written"),
+        Place::Cpu | Place::Composed => ("f32 products", "reading memory"),
+    }
 }
 
 /// Runs the peer once through the shell; its last JSON object on stdout counts.
@@ -255,14 +272,15 @@ impl Outcome {
         ]
     }
 
-    fn print(&self, work: Work) {
+    fn print(&self, work: Work, device: Place) {
         let Work { prompts, completions, prompt_tokens, completion_tokens } = work;
         println!(
             "{prompts} prompts x {completions} completions, {prompt_tokens} + {completion_tokens} tokens, {} repetitions",
             self.ours.len()
         );
         let ([least, most], [slowest, fastest]) = (self.range(|c| c.gflops), self.range(|c| c.gbytes));
-        println!("machine: {least:.0} to {most:.0} GFLOP/s in f32 products, {slowest:.1} to {fastest:.1} GB/s reading memory");
+        let (products, memory) = kinds(device);
+        println!("machine: {least:.0} to {most:.0} GFLOP/s in {products}, {slowest:.1} to {fastest:.1} GB/s {memory}");
         println!(
             "{:10} {:>9} {:>9} {:>9} {:>8} {:>10} {:>7}",
             "phase", "seconds", "GFLOP", "GFLOP/s", "of best", "peer s", "ratio"
@@ -280,7 +298,8 @@ impl Outcome {
         println!("peak memory {peak}{peer}; weights {:.0} MiB", self.weights as f64 / (1 << 20) as f64);
         println!("medserl plan says {:.0} MiB", self.planned as f64 / (1 << 20) as f64);
         if let Some(bytes) = self.gpu_peak {
-            let peer = self.peer("/peak_cuda_mib").map_or(String::new(), |m| format!(", peer {m:.0} MiB"));
+            let phases = ["rollout", "old_logprobs", "update"].map(|p| self.peer(&format!("/phases/{p}/peak_cuda_mib")));
+            let peer = phases.into_iter().flatten().reduce(f64::max).map_or(String::new(), |m| format!(", peer {m:.0} MiB"));
             println!("peak GPU memory {:.0} MiB{peer}", bytes as f64 / (1 << 20) as f64);
         }
     }

@@ -20,7 +20,7 @@ use crate::{
     store::runs_root,
     task::prompt,
     train::{
-        bench::ceilings,
+        bench::cpu_ceilings,
         budget::{Disk, Lengths, Load, Memory, Rates, Target, disk, memory, seconds},
     },
 };
@@ -92,7 +92,7 @@ impl Plan {
         let (cpu, gpu) = (memory(&spec, &cpu_load, Target::Cpu, stored_f32), memory(&spec, &gpu_load, Target::Gpu, stored_f32));
         let download = matches!(hub::locate(&config.model)?, Location::Hub(_)) && spec_from.starts_with("the built-in");
         let disk = disk(&spec, &config, &cpu_load, download);
-        let measured = ceilings();
+        let measured = cpu_ceilings();
         let rates = Rates { gflops: measured.gflops, gbytes: measured.gbytes };
         let seconds = seconds(&spec, &cpu_load, Target::Cpu, stored_f32, rates);
         let room = Room::here(&runs_root()?);

@@ -201,7 +201,8 @@ impl TokenBatch {
             for i in 0..model.spec.n_layers() {
                 inputs.push(model.layer(i, &inputs[i], &positions, Some(&frozen), &mut over)?);
             }
-            let mut slope = self.head_slope_by_graph(model, &inputs.pop().context("the model has no layers")?, temperature, slopes)?;
+            let mut slope =
+                self.head_slope_by_graph(model, &inputs.pop().context("the model has no layers")?, temperature, slopes)?;
             for (i, input) in inputs.into_iter().enumerate().rev() {
                 let input = Var::from_tensor(&input)?;
                 let y = model.layer(i, &input, &positions, Some(&tracked), &mut over)?;

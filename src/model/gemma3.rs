@@ -8,14 +8,14 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::{
-    lora::{AdapterView, Projection},
-    ops::{attention::Heads, logprob::Head, matrix::Matrix, rope::RopeTable, with_slice},
-    place::{Ops, OverPlan, place_matrix},
-    plan::Plan,
     fused::{
         forward::Pass,
         layers::{Block, Layers},
     },
+    lora::{AdapterView, Projection},
+    ops::{attention::Heads, logprob::Head, matrix::Matrix, rope::RopeTable, with_slice},
+    place::{Ops, OverPlan, place_matrix},
+    plan::Plan,
     portable::{product::placed, rows::Angles},
     spec::Spec,
     weights::Weights,

@@ -221,14 +221,37 @@ pub fn bus_id(device: &Device) -> Option<String> {
 /// What keeps a GPU's memory down to a cap for as long as it lives.
 pub struct Cap {
     #[cfg(feature = "cuda")]
-    _ballast: super::kernels::gpu::Ballast,
+    device: Device,
+    #[cfg(feature = "cuda")]
+    ballast: Option<super::kernels::gpu::Ballast>,
+}
+
+impl Cap {
+    /// Leaves `bytes` free from now on, whatever is in use; returns how many were before.
+    #[cfg(feature = "cuda")]
+    pub fn leave(&mut self, bytes: usize) -> Result<usize> {
+        let (before, _) = super::kernels::gpu::memory(&self.device)?;
+        self.ballast = None;
+        self.ballast = Some(super::kernels::gpu::Ballast::leave(&self.device, bytes)?);
+        Ok(before)
+    }
+
+    /// There is none to keep down in this build.
+    #[cfg(not(feature = "cuda"))]
+    pub fn leave(&mut self, _bytes: usize) -> Result<usize> {
+        candle_core::bail!("this build has no GPU")
+    }
 }
 
 /// Takes so much of a GPU's free memory that `bytes` are left, as on a smaller card.
 pub fn cap_memory(place: Place, bytes: usize) -> anyhow::Result<Cap> {
     match open(place)?.0 {
         #[cfg(feature = "cuda")]
-        device @ Device::Cuda(_) => Ok(Cap { _ballast: super::kernels::gpu::Ballast::leave(&device, bytes)? }),
+        device @ Device::Cuda(_) => {
+            let mut cap = Cap { device, ballast: None };
+            cap.leave(bytes)?;
+            Ok(cap)
+        }
         _ => anyhow::bail!("a cap of {bytes} bytes is for a GPU's memory, and the device is {place}"),
     }
 }

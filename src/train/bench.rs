@@ -18,6 +18,7 @@ use crate::{
     model::{
         Policy,
         generate::{Slot, Source, TokenRequest, generate_tokens},
+        kernels::ceilings::ceilings as gpu_ceilings,
         ops::gemm::{Mat, Threads, gemm},
         place::{self, Ops},
         policy::Pen,
@@ -224,7 +225,8 @@ impl Bench {
         let positions: usize = (w.prompt_tokens..w.prompt_tokens + w.completion_tokens - 1)
             .map(|p| s.global_layers.iter().map(|g| if *g { p + 1 } else { (p + 1).min(s.sliding_window) }).sum::<usize>())
             .sum();
-        let cached = 2 * size_of::<f32>() * s.n_kv_heads * s.head_dim * positions * w.prompts * w.completions;
+        let a_value = self.policy.model.cache_dtype().size_in_bytes();
+        let cached = 2 * a_value * s.n_kv_heads * s.head_dim * positions * w.prompts * w.completions;
         ((w.completion_tokens - 1) * self.weight_bytes() + cached) as f64 / 1e9
     }
 
@@ -233,7 +235,8 @@ impl Bench {
         Ok(place::peak_memory(self.policy.model.device())?)
     }
 
-    /// What `medserl plan` would say of this work, bytes: of this machine's memory, or of the GPU's.
+    /// What `medserl plan` would say of this work, bytes: of this machine's memory, or of the GPU's without its context, which the peak
+    /// of its pool does not count either.
     pub fn planned(&self) -> u64 {
         let (w, policy) = (self.work, &self.policy);
         let target = if policy.model.ops() == Ops::Cpu { Target::Cpu } else { Target::Gpu };
@@ -248,7 +251,8 @@ impl Bench {
             micro_rows: policy.micro_rows,
             ..Load::of(&config, Lengths::all(w.prompt_tokens), target)
         };
-        budget::memory(&policy.model.spec, &load, target, self.precision == Precision::F32).peak().1
+        let context = if target == Target::Gpu { budget::GPU_CONTEXT } else { 0 };
+        budget::memory(&policy.model.spec, &load, target, self.precision == Precision::F32).peak().1 - context
     }
 
     /// Bytes of weights as kept.
@@ -257,16 +261,25 @@ impl Bench {
     }
 }
 
-/// What the machine can do at best: f32 matrix products of friendly shape (10⁹ operations a second) and reading memory
-/// (10⁹ bytes a second), on all threads.
+/// What the machine can do at best: matrix products of friendly shape (10⁹ operations a second; f32 on all threads of a CPU, bf16 on a
+/// GPU) and its memory (10⁹ bytes a second; reading on a CPU, reading and writing on a GPU).
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Ceilings {
     pub gflops: f64,
     pub gbytes: f64,
 }
 
-/// Measures the ceilings: the best of several tries each.
-pub fn ceilings() -> Ceilings {
+/// Measures the ceilings of a device: the best of several tries each.
+pub fn ceilings(place: Place) -> Result<Ceilings> {
+    let Place::Cuda { index, .. } = place else { return Ok(cpu_ceilings()) };
+    let (device, ops) = place::open(Place::Cuda { index, kernels: true })?;
+    let kernels = ops.kernels().context("a GPU without kernels")?;
+    let (gflops, gbytes) = gpu_ceilings(&device, kernels)?;
+    Ok(Ceilings { gflops, gbytes })
+}
+
+/// Those of the processor and its memory.
+pub fn cpu_ceilings() -> Ceilings {
     const N: usize = 1024;
     let (a, b) = (random::uniform(1, 1, N * N, 1.0), random::uniform(1, 2, N * N, 1.0));
     let mut out = vec![0f32; N * N];

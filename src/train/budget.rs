@@ -16,9 +16,10 @@ use crate::{
     model::{
         cache::Cache,
         crew,
+        fused::footprint::{Footprint as Placed, Trees},
         gemma3::MERGE_BELOW,
         lora::Projection,
-        policy::{CACHE_BYTES, GPU_TAPE_BYTES, Graph, MICRO_ROWS},
+        policy::{CACHE_BYTES, MICRO_ROWS},
         spec::Spec,
         tape::{self, Footprint},
     },
@@ -272,11 +273,15 @@ impl Cut<'_> {
     fn forward_row(&self) -> f64 {
         let s = self.spec;
         let hidden = 4.0 * s.hidden_size as f64;
-        if self.target == Target::Cpu {
-            return tape::bytes_a_row(s, self.load.rank) as f64 + hidden;
+        match self.target {
+            Target::Cpu => tape::bytes_a_row(s, self.load.rank) as f64 + hidden,
+            Target::Gpu => self.placed().a_row() as f64 + hidden,
         }
-        let (q, kv) = (s.n_heads * s.head_dim, s.n_kv_heads * s.head_dim);
-        3.0 * hidden + 4.0 * (3 * s.intermediate_size).max(4 * q + 5 * kv) as f64
+    }
+
+    /// The same on a GPU, whose weights are bf16.
+    fn placed(&self) -> Placed<'_> {
+        Placed { spec: self.spec, half: true, rank: self.load.rank }
     }
 
     /// Completions of `new_tokens` that decode at once. On a GPU their prompts must find room beside them.
@@ -306,13 +311,15 @@ impl Cut<'_> {
             let a_place = self.forward_row() + 4.0 * vocabulary;
             lines.push(line(DRAWING, places as f64 * a_place, format!("{places} rows, their logits of {vocabulary}")));
         } else {
-            let logits = 4.0 * vocabulary * (n as f64 + LOGIT_COPIES * places as f64);
-            // Reading prompts is over before the first completion grows.
-            let width = prefill.max(own + 4.0 * vocabulary * LOGIT_COPIES * places as f64);
-            let (reading, writing) = if width == prefill { (prefill, 0.0) } else { (0.0, own) };
-            lines.push(own_caches(writing));
-            lines.push(line("prefill", reading, format!("{rows:.0} rows at once")));
-            lines.push(line("logits", logits, format!("{places} rows of {vocabulary}, {n} first ones")));
+            // Prompts are read when the caches and the rows that will decode lie there already; their first logits stay.
+            let prompt = load.prompt.max;
+            let trees = self.placed().trees(Trees { rows: rows as usize, prompt, kids: 0, longest: 0 }, false);
+            let decoding = places as f64 * (self.forward_row() + 4.0 * vocabulary);
+            lines.push(own_caches(own));
+            lines.push(line("rows and logits to decode", decoding, format!("{places} rows, their logits of {vocabulary}")));
+            lines.push(line("prefill", prefill + trees as f64, format!("{rows:.0} rows at once")));
+            lines.push(line("first logits", 2.0 * 4.0 * vocabulary * n_prompts, format!("{n_prompts:.0} prompts")));
+            lines.push(line("joined adapter", self.placed().joined() as f64, "as the kernels read it".into()));
         }
         self.slack(&mut lines);
         Phase { name, lines }
@@ -320,7 +327,8 @@ impl Cut<'_> {
 
     /// The update over `n` groups of `group` rows that predict `predicted` tokens each, so many of them at a time as fit.
     fn update(&self, name: &'static str, n: usize, group: f64, predicted: f64, adapter: f64) -> Phase {
-        let spec = self.spec;
+        let (spec, load) = (self.spec, self.load);
+        let longest = load.completion_tokens.saturating_sub(1).max(1);
         let (parts, at_work) = self.at_work(n, group);
         let (rows, predicted) = (at_work * group, at_work * predicted);
         let hidden = 4.0 * spec.hidden_size as f64;
@@ -340,15 +348,18 @@ impl Cut<'_> {
             };
             lines.push(line(UPDATING, held - spared, format!("{rows:.0} rows, {what}")));
         } else {
-            let layer = rows * spec.activation_bytes_a_row() as f64 / n_layers as f64;
-            let gradients = "its activations and their gradients".to_owned();
-            if kept < n_layers {
-                lines.push(line("layer inputs", rows * hidden * (n_layers as f64 + 1.0), format!("{rows:.0} rows, every layer")));
-                lines.push(line("one layer computed twice", LAYER_COPIES * layer, gradients));
-            } else {
-                lines.push(line("every layer's graph", layer * n_layers as f64, format!("{rows:.0} rows")));
-                lines.push(line("one layer's gradients", (LAYER_COPIES - 1.0) * layer, gradients));
-            }
+            let trees = Trees {
+                rows: rows as usize,
+                prompt: load.prompt.mean as usize,
+                kids: ((group - load.prompt.mean) / longest as f64).round() as usize,
+                longest,
+            };
+            let all = self.placed().update(trees, predicted as usize) as f64;
+            let inputs = rows * hidden * (n_layers as f64 + 1.0);
+            lines.push(line("layer inputs", inputs, format!("{rows:.0} rows, every layer")));
+            lines.push(line("one layer computed twice", all - inputs, "its rows, and the head or their slopes".into()));
+            self.slack(&mut lines);
+            return Phase { name, lines };
         }
         let chunk = 4.0 * HEAD_CHUNK.min(spec.vocab_size) as f64;
         lines.push(line(
@@ -374,7 +385,6 @@ impl Cut<'_> {
     fn layers_kept(&self, rows: usize) -> usize {
         let Cut { spec, load, target, stored_f32 } = *self;
         match target {
-            Target::Gpu if Graph::of(spec, rows).all <= GPU_TAPE_BYTES as u64 => spec.n_layers(),
             Target::Gpu => 0,
             Target::Cpu => {
                 let weights = weight_bytes(spec, load.precision, target, stored_f32);
@@ -415,8 +425,3 @@ impl Cut<'_> {
 const READING: &str = "buffers for reading";
 const DRAWING: &str = "buffers for drawing";
 const UPDATING: &str = "buffers for the update";
-
-/// Rows of logits held per place while tokens are drawn: the product, its copy, the probabilities.
-const LOGIT_COPIES: f64 = 2.5;
-/// Activations and gradients of the layer that is at work.
-const LAYER_COPIES: f64 = 1.5;

@@ -122,9 +122,10 @@ fn gradients(policy: &Policy, batch: &[(Vec<u32>, Vec<u32>)]) -> Result<(Found, 
     let rows = |(prompt, completion): &(Vec<u32>, Vec<u32>)| prompt.len() + completion.len();
     let parts = policy.parts(batch.iter().map(rows));
     let most = parts.iter().map(|part| batch[part.clone()].iter().map(rows).sum::<usize>()).max().unwrap_or(0);
+    let longest = batch.iter().flat_map(|(prompt, completion)| [prompt.len(), completion.len()]).max().unwrap_or(0);
     let ((mut grads, placed), mut loss) = (Found::zeros(policy)?, 0f64);
     let backward = |part: usize, buffers: &mut Buffers| {
-        let kept = policy.reserve(most, parts.len())?;
+        let kept = policy.reserve(most, longest, parts.len())?;
         let mut tokens = TokenBatch::default();
         batch[parts[part].clone()].iter().for_each(|(prompt, completion)| tokens.push(prompt, &[completion]));
         let mut loss = 0f64;

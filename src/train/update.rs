@@ -107,6 +107,7 @@ pub fn update(
             let weights = algo.token_weights(&lengths);
             let micros = policy.parts(batch.iter().map(|g| rows(&groups[*g])));
             let (mut weights, parts) = (weights.as_slice(), micros.len());
+            let longest = batch.iter().map(|g| longest(&groups[*g])).max().unwrap_or(0);
             let most =
                 micros.iter().map(|part| batch[part.clone()].iter().map(|g| rows(&groups[*g])).sum::<usize>()).max().unwrap_or(0);
             let micros: Vec<Micro> = micros
@@ -115,7 +116,7 @@ pub fn update(
                     let ids = &batch[members];
                     let (own, rest) = weights.split_at(ids.iter().map(|g| groups[*g].completions.len()).sum());
                     weights = rest;
-                    Micro { groups, ids, per_token: &per_token, first_of: &first_of, weights: own, parts, most }
+                    Micro { groups, ids, per_token: &per_token, first_of: &first_of, weights: own, parts, most, longest }
                 })
                 .collect();
             policy.in_parts(
@@ -166,6 +167,11 @@ fn rows(group: &PromptGroup) -> usize {
     group.prompt.len() + group.completions.iter().map(|c| c.tokens.len() - 1).sum::<usize>()
 }
 
+/// Rows of the longest of a group's prompt and completions.
+fn longest(group: &PromptGroup) -> usize {
+    group.completions.iter().map(|c| c.tokens.len()).chain([group.prompt.len()]).max().unwrap_or(0)
+}
+
 /// Index of each group's first completion among all.
 fn starts(groups: &[PromptGroup]) -> Vec<usize> {
     let mut next = 0;
@@ -198,8 +204,9 @@ pub fn reference_logprobs(policy: &Policy, groups: &[PromptGroup], temperature: 
     let mut all = Vec::new();
     let micros = policy.parts(groups.iter().map(rows));
     let most = micros.iter().map(|part| groups[part.clone()].iter().map(rows).sum::<usize>()).max().unwrap_or(0);
+    let longest = groups.iter().map(longest).max().unwrap_or(0);
     let score = |part: usize, buffers: &mut Buffers| {
-        policy.reserve_forward(most, micros.len())?;
+        policy.reserve_forward(most, longest, micros.len())?;
         let batch = token_batch(&groups[micros[part].clone()]);
         let (logprobs, _) = batch.score_with(&policy.model, None, temperature, buffers)?;
         Ok(batch.spans.iter().map(|(first, len)| logprobs[*first..first + len].to_vec()).collect::<Vec<_>>())
@@ -240,8 +247,9 @@ struct Micro<'a> {
     weights: &'a [f32],
     /// Of the batch, this one among them.
     parts: usize,
-    /// Rows of the largest of them.
+    /// Rows of the largest of them, and of the longest prompt or completion.
     most: usize,
+    longest: usize,
 }
 
 impl Micro<'_> {
@@ -252,7 +260,7 @@ impl Micro<'_> {
         temperature: f32,
         at: (Option<&Flat>, &mut Buffers),
     ) -> Result<(Gradients, Sums)> {
-        let kept = policy.reserve(self.most, self.parts)?;
+        let kept = policy.reserve(self.most, self.longest, self.parts)?;
         let batch = token_batch(self.ids.iter().map(|g| &self.groups[*g]));
         let mut sums = Sums::default();
         let slopes = |logprobs: &[f32], entropies: &[f32]| {

@@ -282,7 +282,7 @@ fn awkward(round: u64) -> (Spec, TokenBatch) {
         rope_theta_global: 1e6,
         rope_scale_global: 8.0,
         max_positions: 64,
-        global_layers: vec![round % 2 == 0, round % 4 < 2],
+        global_layers: vec![round.is_multiple_of(2), round % 4 < 2],
     };
     let mut batch = TokenBatch::default();
     for root in 0..draw(1, 4, 5) as u64 {

@@ -81,9 +81,10 @@ impl<'a> Decoder<'a> {
         let of = |f: fn(&Next) -> usize| next.iter().map(move |row| f(row) as u32);
         let mut words: Vec<u32> = of(|r| r.token as usize).chain(of(|r| r.position as usize)).collect();
         words.extend(of(|r| r.span.own_start + r.span.own_len - 1));
-        words.extend(next.iter().flat_map(|r| {
-            [r.span.prompt_start, r.span.prompt_len, r.span.own_start, r.span.own_len].map(|n| n as u32)
-        }));
+        words.extend(
+            next.iter()
+                .flat_map(|r| [r.span.prompt_start, r.span.prompt_len, r.span.own_start, r.span.own_len].map(|n| n as u32)),
+        );
         layers.machine.write(self.words.at(), &words)?;
         self.launch(n, arena)?;
         self.logits.tensor().narrow(0, 0, n)

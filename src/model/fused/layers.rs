@@ -160,12 +160,14 @@ impl<'a> Layers<'a> {
             });
         }
         let embedding = placed(model.embedding())?;
+        let half = embedding.dtype() == DType::BF16;
         Ok(Layers {
-            machine: Machine::new(model.device(), launcher),
+            // Beside products of bf16, whose inputs keep 8 bits.
+            machine: Machine::new(model.device(), launcher).rounding(half),
             layers,
             final_norm: address(model.final_norm_weight())?,
             embedding: address(embedding)?,
-            half: embedding.dtype() == DType::BF16,
+            half,
             rank,
             scale: adapter.map_or(0.0, |adapter| adapter.scale),
             model,

@@ -87,7 +87,15 @@ impl Trees {
         let like = |b: &Buffer| Buffer::new(b.tensor().elem_count(), DType::F32, b.tensor().device());
         self.0
             .iter()
-            .map(|t| Ok(Slopes { prompt_p: like(&t.prompt_p)?, own_p: like(&t.own_p)?, q: like(&t.q)?, k: like(&t.k)?, v: like(&t.v)? }))
+            .map(|t| {
+                Ok(Slopes {
+                    prompt_p: like(&t.prompt_p)?,
+                    own_p: like(&t.own_p)?,
+                    q: like(&t.q)?,
+                    k: like(&t.k)?,
+                    v: like(&t.v)?,
+                })
+            })
             .collect()
     }
 }

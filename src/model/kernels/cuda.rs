@@ -6,8 +6,9 @@ use std::{
 };
 
 use candle_core::{
-    CudaDevice, CudaStorage, DType, Device, Result, bail,
+    CudaDevice, CudaStorage, DType, Device, Result,
     backend::BackendStorage,
+    bail,
     cuda_backend::{
         WrapErr,
         cudarc::{
@@ -72,11 +73,8 @@ impl Functions {
                 Argument::Real(x) => builder.arg(x),
             };
         }
-        let config = LaunchConfig {
-            grid_dim: (grid.0 as u32, grid.1 as u32, 1),
-            block_dim: (THREADS as u32, 1, 1),
-            shared_mem_bytes: 0,
-        };
+        let config =
+            LaunchConfig { grid_dim: (grid.0 as u32, grid.1 as u32, 1), block_dim: (THREADS as u32, 1, 1), shared_mem_bytes: 0 };
         // SAFETY: number, order and kinds of the arguments are what the kernel of this name declares; tests run the same calls.
         unsafe { builder.launch(config) }.w()?;
         Ok(())
@@ -121,14 +119,17 @@ fn kind(view: &View) -> sys::cudaDataType_t {
 }
 
 /// Row-major a · b is column-major bᵀ · aᵀ; sums are f32 in either kind.
-pub fn product(device: &Device, product: &Product) -> Result<()> {
+pub fn product(device: &Device, product: &Product, rounds: bool) -> Result<()> {
     let Product { size: (m, n, k), a, b, out, scale, keep, batch } = *product;
     let ((a_op, a_lead), (b_op, b_lead)) = (column_major(&a, m, k)?, column_major(&b, k, n)?);
     let device = of(device)?;
     device.cuda_stream().context().bind_to_thread().w()?;
     let handle = device.cublas_handle();
     let (scale, keep) = (std::ptr::from_ref(&scale).cast(), std::ptr::from_ref(&keep).cast());
-    let compute = sys::cublasComputeType_t::CUBLAS_COMPUTE_32F;
+    let compute = match rounds && !a.half {
+        true => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
+        false => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+    };
     let algorithm = sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT;
     let out_kind = sys::cudaDataType_t::CUDA_R_32F;
     // SAFETY: the caller says that matrices of these shapes lie at these addresses.
@@ -137,14 +138,52 @@ pub fn product(device: &Device, product: &Product) -> Result<()> {
         let ((a_at, b_at), out_at) = ((a.at as *const _, b.at as *const _), out.at as *mut _);
         if batch == 1 {
             result::gemm_ex(
-                *handle.handle(), b_op, a_op, n, m, k, scale, b_at, kind(&b), b_lead, a_at, kind(&a), a_lead, keep, out_at, out_kind,
-                out.row as i32, compute, algorithm,
+                *handle.handle(),
+                b_op,
+                a_op,
+                n,
+                m,
+                k,
+                scale,
+                b_at,
+                kind(&b),
+                b_lead,
+                a_at,
+                kind(&a),
+                a_lead,
+                keep,
+                out_at,
+                out_kind,
+                out.row as i32,
+                compute,
+                algorithm,
             )
         } else {
             let step = |view: &View| view.step as i64;
             result::gemm_strided_batched_ex(
-                *handle.handle(), b_op, a_op, n, m, k, scale, b_at, kind(&b), b_lead, step(&b), a_at, kind(&a), a_lead, step(&a), keep,
-                out_at, out_kind, out.row as i32, step(&out), batch as i32, compute, algorithm,
+                *handle.handle(),
+                b_op,
+                a_op,
+                n,
+                m,
+                k,
+                scale,
+                b_at,
+                kind(&b),
+                b_lead,
+                step(&b),
+                a_at,
+                kind(&a),
+                a_lead,
+                step(&a),
+                keep,
+                out_at,
+                out_kind,
+                out.row as i32,
+                step(&out),
+                batch as i32,
+                compute,
+                algorithm,
             )
         }
     }

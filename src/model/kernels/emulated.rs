@@ -43,9 +43,8 @@ impl Emulator {
             .collect();
         let Ok(called) = CString::new(name) else { bail!("a kernel's name holds a zero") };
         // SAFETY: the arguments outlive the call, and their number and kinds are what the kernel of this name declares.
-        let status = unsafe {
-            (self.launch)(called.as_ptr(), grid.0 as u32, grid.1 as u32, super::THREADS as u32, arguments.as_ptr())
-        };
+        let status =
+            unsafe { (self.launch)(called.as_ptr(), grid.0 as u32, grid.1 as u32, super::THREADS as u32, arguments.as_ptr()) };
         if status != 0 {
             bail!("there is no kernel {name}");
         }
@@ -86,11 +85,18 @@ fn value(view: &View, batch: usize, i: usize, j: usize) -> f32 {
     }
 }
 
-pub fn product(product: &Product) -> Result<()> {
+/// 10 bits of mantissa, ties to even; more than that is not there in a bf16.
+fn tf32(x: f32) -> f32 {
+    let bits = x.to_bits();
+    if x.is_finite() { f32::from_bits(bits.wrapping_add(0xFFF + (bits >> 13 & 1)) & !0x1FFF) } else { x }
+}
+
+pub fn product(product: &Product, rounds: bool) -> Result<()> {
     let (m, n, k) = product.size;
     for batch in 0..product.batch {
         let plain = |view: &View, rows: usize, cols: usize| -> Vec<f32> {
-            (0..rows).flat_map(|i| (0..cols).map(move |j| (i, j))).map(|(i, j)| value(view, batch, i, j)).collect()
+            let at = (0..rows).flat_map(|i| (0..cols).map(move |j| (i, j)));
+            at.map(|(i, j)| value(view, batch, i, j)).map(|x| if rounds { tf32(x) } else { x }).collect()
         };
         let (a, b) = (plain(&product.a, m, k), plain(&product.b, k, n));
         for i in 0..m {

@@ -22,6 +22,8 @@ impl Recorded {
 pub struct Machine {
     device: Device,
     launcher: Launcher,
+    /// Whether products of f32 may round what they read to 10 bits of mantissa, which tensor cores take (TF32); sums stay f32.
+    rounds: bool,
     #[cfg(feature = "cuda")]
     functions: super::cuda::Functions,
 }
@@ -100,9 +102,15 @@ impl Machine {
         Machine {
             device: device.clone(),
             launcher,
+            rounds: false,
             #[cfg(feature = "cuda")]
             functions: super::cuda::Functions::default(),
         }
+    }
+
+    /// The same with products of f32 that may round what they read.
+    pub fn rounding(self, rounds: bool) -> Machine {
+        Machine { rounds, ..self }
     }
 
     pub fn device(&self) -> &Device {
@@ -132,8 +140,8 @@ impl Machine {
         }
         match self.launcher {
             #[cfg(feature = "cuda")]
-            Launcher::Cuda => super::cuda::product(&self.device, product),
-            Launcher::Emulated(_) => super::emulated::product(product),
+            Launcher::Cuda => super::cuda::product(&self.device, product, self.rounds),
+            Launcher::Emulated(_) => super::emulated::product(product, self.rounds),
         }
     }
 

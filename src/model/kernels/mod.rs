@@ -4,6 +4,7 @@
 //! and grid sizes are exercised on machines without a GPU.
 
 pub mod buffer;
+pub mod ceilings;
 pub mod check;
 #[cfg(feature = "cuda")]
 mod cuda;
