@@ -12,6 +12,7 @@ use super::{
         forward::Pass,
         layers::{Block, Layers},
     },
+    kernels::buffer::Buffer,
     lora::{AdapterView, Projection},
     ops::{attention::Heads, logprob::Head, matrix::Matrix, rope::RopeTable, with_slice},
     place::{Ops, OverPlan, place_matrix},
@@ -232,6 +233,22 @@ impl Gemma3 {
             x = self.layer(i, &x, &positions, adapter, attend)?;
         }
         self.finish(&x)
+    }
+
+    /// What every layer of the base model reads, (N, H) each: the scaled embeddings, then what the layer before left.
+    pub fn inputs(&self, ids: &[u32], plan: &Arc<Plan>) -> Result<Vec<Tensor>> {
+        if let Some(kernels) = self.ops.kernels() {
+            let layers = Layers::new(self, None, kernels)?;
+            let mut inputs = Pass::new(&layers, ids, plan)?.inputs()?;
+            inputs.truncate(self.layers.len());
+            return Ok(inputs.into_iter().map(Buffer::into_tensor).collect());
+        }
+        let (positions, mut over) = (plan.positions(), self.over(plan));
+        let mut inputs = vec![self.embed(ids)?];
+        for i in 1..self.layers.len() {
+            inputs.push(self.layer(i - 1, &inputs[i - 1], &positions, None, &mut over)?);
+        }
+        Ok(inputs)
     }
 
     /// The norm between the last layer and the head, (N, H) → (N, H).
