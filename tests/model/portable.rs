@@ -311,7 +311,8 @@ fn kernels_agree_with_the_cpu_on_awkward_shapes() {
             let slopes = |logprobs: &[f32], _: &[f32]| (0..logprobs.len()).map(|i| (i % 5) as f32 - 1.7).collect();
             batch.backward(&model, &adapter, 0.9, 0, slopes, &mut sums.0, &mut Buffers::default()).unwrap();
             let view = adapter.frozen();
-            let base = batch.score(&model, None, 1.0).unwrap().0;
+            let mut base = batch.score(&model, None, 1.0).unwrap().0;
+            base.extend(model.inputs(&batch.ids, &batch.plan()).unwrap().iter().flat_map(values));
             let source = Source { model: &model, adapter: Some(&view), stops: &[], seed: 4, cache_bytes: 60 << 10 };
             let request = |n: usize| TokenRequest { prompt: batch.ids[..n].to_vec(), n_completions: n, stream: n as u64 };
             let requests = [request(1), request(3.min(batch.ids.len()))];
@@ -324,7 +325,7 @@ fn kernels_agree_with_the_cpu_on_awkward_shapes() {
         for ((key, _), (found, expected)) in adapter.vars().iter().zip(found.0.iter().zip(&expected.0)) {
             assert_near(&format!("{spec:?}: {key}"), found, expected, 1e-4);
         }
-        assert_near(&format!("{spec:?}: base log-probs"), &found.1, &expected.1, 3e-5);
+        assert_near(&format!("{spec:?}: base log-probs and hidden states"), &found.1, &expected.1, 3e-5);
         assert_eq!(found.2, expected.2, "{spec:?}: tokens");
         assert_near(&format!("{spec:?}: log-probs of tokens"), &found.3, &expected.3, 3e-5);
     }
