@@ -9,7 +9,7 @@ use candle_core::{DType, Device};
 use super::{
     crew,
     files::{Files, nano_tokenizer},
-    fused::{self, footprint::Trees},
+    fused::footprint::{Footprint as Placed, Trees},
     gemma3::Gemma3,
     generate::{Source, generate},
     lora::{Adapter, AdapterView},
@@ -142,28 +142,42 @@ impl Policy {
     }
 
     /// Asks the device for the memory that a forward and backward over so many token rows take, before it is used: the largest of so
-    /// many parts, none of whose segments is longer than `longest`, beside those of the other workers. Says how many of the last layers may keep what their backward needs; the others
-    /// are computed twice, which changes no bit.
+    /// many parts, none of whose segments is longer than `longest`, beside those of the other workers. Says how many of the last layers
+    /// may keep what their backward needs; the others are computed twice, which changes no bit.
     pub fn reserve(&self, rows: usize, longest: usize, parts: usize) -> Result<usize, OutOfMemory> {
-        self.reserve_with((rows, longest), parts, self.tape_bytes)
+        match self.reserve_placed(rows, longest, |placed, trees, predicted| placed.update(trees, predicted)) {
+            Some(reserved) => reserved.map(|()| 0),
+            None => self.reserve_with(rows, parts, self.tape_bytes),
+        }
     }
 
     /// The same for a forward alone.
     pub fn reserve_forward(&self, rows: usize, longest: usize, parts: usize) -> Result<(), OutOfMemory> {
-        self.reserve_with((rows, longest), parts, 0).map(|_| ())
+        match self.reserve_placed(rows, longest, |placed, trees, predicted| placed.score(trees, predicted)) {
+            Some(reserved) => reserved,
+            None => self.reserve_with(rows, parts, 0).map(|_| ()),
+        }
     }
 
-    fn reserve_with(&self, (rows, longest): (usize, usize), parts: usize, tape_bytes: usize) -> Result<usize, OutOfMemory> {
+    /// The same by what kernels of ours take, where there are some.
+    fn reserve_placed(
+        &self,
+        rows: usize,
+        longest: usize,
+        bytes: fn(&Placed, Trees, usize) -> usize,
+    ) -> Option<Result<(), OutOfMemory>> {
+        self.model.ops().kernels()?;
+        let half = self.model.cache_dtype() == DType::BF16;
+        let footprint = Placed { spec: &self.model.spec, half, rank: self.adapter.rank };
+        // How rows lie in trees is not known here: as much as they can take where no segment is longer.
+        let trees = Trees { rows, prompt: longest.min(rows), kids: 0, longest: 0 };
+        let needed = bytes(&footprint, trees, rows) as u64;
+        Some(self.room.reserve(rows, needed, needed, || place::free_memory(self.model.device())).map(|_| ()))
+    }
+
+    fn reserve_with(&self, rows: usize, parts: usize, tape_bytes: usize) -> Result<usize, OutOfMemory> {
         let available = || place::free_memory(self.model.device());
         let spec = &self.model.spec;
-        if self.model.ops().kernels().is_some() {
-            // How rows lie in trees is not known here: as much as they can take where no segment is longer.
-            let trees = Trees { rows, prompt: longest.min(rows), kids: 0, longest: 0 };
-            let footprint =
-                fused::footprint::Footprint { spec, half: self.model.cache_dtype() == DType::BF16, rank: self.adapter.rank };
-            let needed = footprint.update(trees, rows) as u64;
-            return self.room.reserve(rows, needed, needed, available).map(|_| 0);
-        }
         if self.model.ops() != Ops::Cpu {
             let Graph { all, least } = Graph::of(spec, rows);
             let wanted = if all <= tape_bytes as u64 { all } else { least };

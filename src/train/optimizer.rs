@@ -53,7 +53,7 @@ impl Moments {
     pub fn by_variable(&self, vars: &[(String, Var)]) -> Result<[Cow<'_, [Vec<f32>]>; 2]> {
         match &self.placed {
             Some([first, second]) => Ok([first.to_main()?.into(), second.to_main()?.into()]),
-            None if self.first.len() == vars.len() => Ok([self.first.as_slice().into(), self.second.as_slice().into()]),
+            None if !self.first.is_empty() => Ok([self.first.as_slice().into(), self.second.as_slice().into()]),
             None => {
                 let zeros = Moments::zeros(vars);
                 Ok([zeros.first.into(), zeros.second.into()])
@@ -111,7 +111,7 @@ impl Found {
             Found::Main(sums) => Ok(sums.clip(max_norm)),
             Found::Placed(sums, factor) => {
                 let norm = sums.norm()?;
-                *factor = (max_norm / (norm + 1e-6)).min(1.0) as f32;
+                *factor = clip_factor(norm, max_norm);
                 Ok(norm)
             }
         }
@@ -177,12 +177,17 @@ impl Gradients {
     /// Scales so that the global norm is at most `max_norm` (torch's `clip_grad_norm_`); returns the norm before.
     pub fn clip(&mut self, max_norm: f64) -> f64 {
         let norm = self.norm();
-        let factor = (max_norm / (norm + 1e-6)).min(1.0) as f32;
+        let factor = clip_factor(norm, max_norm);
         if factor < 1.0 {
             self.0.iter_mut().flatten().for_each(|g| *g *= factor);
         }
         norm
     }
+}
+
+/// What brings a global norm down to `max_norm`, as torch's `clip_grad_norm_` computes it.
+fn clip_factor(norm: f64, max_norm: f64) -> f32 {
+    (max_norm / (norm + 1e-6)).min(1.0) as f32
 }
 
 impl AdamW {

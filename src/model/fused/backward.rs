@@ -99,7 +99,7 @@ pub fn backward(
         let x = inputs.last().context("a layer without an input")?;
         layers.enter(i, pass.n, x.at(), &pass.rows)?;
         pass.layer(i, x.at(), None, out.at())?;
-        back(&pass, i, x, &slope, layers.gradients(grads.at(), i))?;
+        back(&pass, i, x, &slope, grads.gradients(i))?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Result, Tensor, Var};
 
-use super::layers::Block;
+use super::layers::{Block, Gradient};
 use crate::model::{
     gemma3::Gemma3,
     kernels::{
@@ -71,8 +71,17 @@ impl Flat {
         Ok(Flat { buffer: Buffer::new(n, DType::F32, model.device())?, places, launcher })
     }
 
-    pub fn at(&self) -> u64 {
+    fn at(&self) -> u64 {
         self.buffer.at()
+    }
+
+    /// Where the gradients of a layer's blocks lie: those of a block's members follow each other.
+    pub fn gradients(&self, layer: usize) -> [Gradient; 4] {
+        Block::ALL.map(|block| {
+            let first = 2 * (layer * Projection::ALL.len() + block.members()[0] as usize);
+            let at = |variable: usize| self.at() + (4 * self.places[variable].0) as u64;
+            Gradient { a: at(first), b: at(first + 1) }
+        })
     }
 
     fn machine(&self) -> Machine {

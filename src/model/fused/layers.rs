@@ -7,7 +7,6 @@ use crate::model::{
     kernels::{
         Argument, Launcher,
         buffer::{Buffer, address},
-        count,
         machine::{Machine, Product, View},
     },
     lora::{AdapterView, Projection},
@@ -188,27 +187,6 @@ impl<'a> Layers<'a> {
         3 * self.rank.max(1)
     }
 
-    /// Values of the gradients of a layer's adapter.
-    pub fn gradient_values(&self) -> usize {
-        let block = |b: Block| {
-            let (out, input) = b.shape(self.spec());
-            self.rank * (out + b.members().len() * input)
-        };
-        Block::ALL.into_iter().map(block).sum()
-    }
-
-    /// Where the gradients of a layer's blocks lie, of all from `at` on: for each block A, then B.
-    pub fn gradients(&self, at: u64, layer: usize) -> [Gradient; 4] {
-        let mut next = at + (4 * layer * self.gradient_values()) as u64;
-        Block::ALL.map(|block| {
-            let (out, input) = block.shape(self.spec());
-            let a = next;
-            let b = a + (4 * self.rank * block.members().len() * input) as u64;
-            next = b + (4 * self.rank * out) as u64;
-            Gradient { a, b }
-        })
-    }
-
     fn view(&self, input: Input, width: usize) -> View {
         if self.half { View::rows(input.half, width).half() } else { View::rows(input.rows, width) }
     }
@@ -281,10 +259,6 @@ impl<'a> Layers<'a> {
     /// Rows of zeros.
     pub fn buffer(&self, rows: usize, width: usize, dtype: DType) -> Result<Buffer> {
         Buffer::new((rows, width), dtype, self.machine.device())
-    }
-
-    pub fn count(&self, n: usize) -> Result<Argument> {
-        count(n)
     }
 }
 
